@@ -1,0 +1,1 @@
+"""The checks: one public module each, found by being here."""

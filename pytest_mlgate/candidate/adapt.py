@@ -1,0 +1,95 @@
+"""Turns whatever a fixture or a policy calls the candidate into a model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..dataset import Dataset
+from ..errors import CandidateRefused
+from . import export
+from .loading import read_onnx
+from .model import BlackBox, Model, OnnxModel, Output
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A model together with what its answers mean.
+
+    Args:
+        model: a torch module, a fitted scikit-learn estimator or pipeline, the path of an ONNX file, or a
+            callable from a float32 matrix (rows, features) to scores.
+        output: whether the model answers with probabilities or with logits.
+        threshold: the probability from which on a row counts as positive.
+        name: how reports call it; by default its class or file.
+    """
+
+    model: Any
+    output: Output = "probability"
+    threshold: float = 0.5
+    name: str = ""
+
+
+def as_model(given: Any, data: Dataset) -> Model:
+    """Return the uniform model for what was given.
+
+    Raises:
+        CandidateRefused: it is none of the accepted kinds, is unsafe to load, or cannot be exported.
+    """
+    candidate = given if isinstance(given, Candidate) else Candidate(given)
+    model = candidate.model
+    features = data.feature_names
+    if not 0 < candidate.threshold < 1:
+        raise CandidateRefused(f"threshold={candidate.threshold!r} must be a probability between 0 and 1")
+    if isinstance(model, str | Path):
+        path = Path(model)
+        return OnnxModel(
+            onnx=read_onnx(path),
+            name=candidate.name or path.stem,
+            kind="ONNX file",
+            features=features,
+            output=candidate.output,
+            threshold=candidate.threshold,
+        )
+    name = candidate.name or getattr(model, "__name__", type(model).__name__)
+    sample = data.tables.get("train", data.tables["test"])
+    if export.is_torch_module(model):
+        onnx, kind = export.export_torch(model, sample, features, name), "torch module"
+    elif export.is_sklearn_estimator(model):
+        onnx, kind = export.export_sklearn(model, sample, features, name), "scikit-learn estimator"
+    elif callable(model):
+        return _black_box(candidate, name, data)
+    else:
+        raise CandidateRefused(
+            f"the candidate is a {type(model).__name__}. Accepted: a torch module, a scikit-learn estimator, "
+            "the path of an ONNX file, or a callable"
+        )
+    return OnnxModel(
+        onnx=onnx,
+        name=name,
+        kind=kind,
+        features=features,
+        output=candidate.output,
+        threshold=candidate.threshold,
+        detail=f"exported to ONNX; agrees with the {kind} within {export.PARITY_TOLERANCE:g}",
+    )
+
+
+def _black_box(candidate: Candidate, name: str, data: Dataset) -> BlackBox:
+    def with_digest(digest: str) -> BlackBox:
+        return BlackBox(
+            function=candidate.model,
+            name=name,
+            features=data.feature_names,
+            digest=digest,
+            output=candidate.output,
+            threshold=candidate.threshold,
+        )
+
+    scores = with_digest("").predict_proba(data.tables["test"])
+    behaviour = hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()
+    return with_digest(f"behaviour-sha256:{behaviour}")

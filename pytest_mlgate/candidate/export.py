@@ -1,0 +1,135 @@
+"""torch modules and scikit-learn estimators to ONNX, with the export checked against its source."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dataset import Frame, matrix
+from ..errors import CandidateRefused, CheckError, MissingExtra
+
+#: Rows on which the exported graph is compared with its source.
+_PARITY_ROWS = 64
+#: Largest difference that float32 arithmetic in another order explains.
+PARITY_TOLERANCE = 1e-4
+
+
+def is_torch_module(model: Any) -> bool:
+    """Return whether the object is a torch module, without importing torch."""
+    return any(t.__module__.startswith("torch.nn") and t.__name__ == "Module" for t in type(model).__mro__)
+
+
+def is_sklearn_estimator(model: Any) -> bool:
+    """Return whether the object is a scikit-learn estimator, without importing scikit-learn."""
+    return any(t.__name__ == "BaseEstimator" and t.__module__.startswith("sklearn.") for t in type(model).__mro__)
+
+
+def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str) -> bytes:
+    """Return the module as ONNX with a free batch dimension.
+
+    Tracing freezes data-dependent control flow without a word, so the graph must give the module's answers
+    on rows that it was not traced with.
+
+    Raises:
+        CandidateRefused: the module cannot be exported or the graph disagrees with it.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    module = module.eval()
+    rows = matrix(frame, features)[:_PARITY_ROWS]
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (torch.from_numpy(rows[:2]),),
+                buffer,
+                dynamo=False,
+                input_names=["features"],
+                output_names=["score"],
+                dynamic_axes={"features": {0: "rows"}, "score": {0: "rows"}},
+            )
+            expected = module(torch.from_numpy(rows)).numpy()
+    except Exception as error:  # the exporter raises whatever the module's own code raises
+        raise CandidateRefused(f"candidate {name!r} cannot be exported to ONNX: {error}") from None
+    data = buffer.getvalue()
+    _require_parity(data, {"features": rows}, expected, name)
+    return data
+
+
+def export_sklearn(estimator: Any, frame: Frame, features: tuple[str, ...], name: str) -> bytes:
+    """Return the fitted estimator or pipeline as ONNX: one matrix if all features are numbers, else columns.
+
+    Raises:
+        CandidateRefused: skl2onnx has no conversion for it, or the graph disagrees with it.
+        MissingExtra: skl2onnx is not installed.
+    """
+    try:
+        from skl2onnx import to_onnx
+        from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+    except ImportError:
+        raise MissingExtra("skl2onnx", "sklearn") from None
+    numeric = {name: frame[name].dtype.is_numeric() for name in features}
+    rows = frame.head(_PARITY_ROWS)
+    feeds: dict[str, NDArray[Any]]
+    if all(numeric.values()):
+        types: list[tuple[str, Any]] = [("features", FloatTensorType([None, len(features)]))]
+        feeds = {"features": matrix(rows, features)}
+    else:
+        types = [
+            (n, FloatTensorType([None, 1]) if numeric[n] else StringTensorType([None, 1])) for n in features
+        ]
+        feeds = {
+            n: matrix(rows, [n])
+            if numeric[n]
+            else np.asarray([str(v) for v in rows[n].to_list()], dtype=object).reshape(-1, 1)
+            for n in features
+        }
+    source = _pandas_or_matrix(estimator, rows, features)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            options = {"zipmap": False} if hasattr(estimator, "predict_proba") else None
+            graph = to_onnx(estimator, initial_types=types, options=options)
+            answer = estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.predict
+            expected = np.asarray(answer(source))
+    except Exception as error:  # converters and estimators raise their own kinds
+        raise CandidateRefused(f"candidate {name!r} cannot be exported to ONNX: {error}") from None
+    data = bytes(graph.SerializeToString())
+    _require_parity(data, feeds, expected, name)
+    return data
+
+
+def _pandas_or_matrix(estimator: Any, rows: Frame, features: tuple[str, ...]) -> Any:
+    if hasattr(estimator, "feature_names_in_"):
+        return rows.select(*features).to_pandas()
+    return matrix(rows, features)
+
+
+def _require_parity(data: bytes, feeds: dict[str, NDArray[Any]], expected: NDArray[Any], name: str) -> None:
+    from .model import _scores_among, cpu_session
+
+    try:
+        answer = _scores_among(cpu_session(data).run(None, feeds))
+    except CheckError as error:
+        raise CandidateRefused(f"candidate {name!r} was exported, but {error}") from None
+    except Exception as error:  # ONNX Runtime has no common base for its errors
+        raise CandidateRefused(f"candidate {name!r} was exported, but does not run: {error}") from None
+    if answer.size != expected.size:
+        raise CandidateRefused(
+            f"candidate {name!r}: the exported graph answers with shape {answer.shape}, the model with "
+            f"{expected.shape}"
+        )
+    difference = float(np.max(np.abs(answer.reshape(expected.shape) - expected), initial=0.0))
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    if not difference <= PARITY_TOLERANCE * scale:
+        raise CandidateRefused(
+            f"candidate {name!r}: the exported graph differs from the model by {difference:.3g} on "
+            f"{len(expected)} rows (accepted: {PARITY_TOLERANCE:g}); does it branch on its input?"
+        )

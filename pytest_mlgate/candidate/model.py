@@ -1,0 +1,214 @@
+"""The uniform model: scores for the rows of a table, an identity, and ONNX bytes where there are any."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import codec
+from ..dataset import Frame, matrix
+from ..errors import CheckError
+from ..evidence import Identity
+
+Scores = NDArray[np.float64]
+Output = Literal["probability", "logit"]
+
+
+class Model(Protocol):
+    """What every check may ask of a model."""
+
+    @property
+    def identity(self) -> Identity:
+        """Name, kind and digest of what is measured."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which on a row counts as positive."""
+        ...
+
+    def predict_proba(self, frame: Frame) -> Scores:
+        """Return the probability of the positive class, shape (n,), or of every class, shape (n, k)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """An ONNX graph that ONNX Runtime runs on the CPU with one thread."""
+
+    onnx: bytes = field(repr=False)
+    name: str
+    kind: str
+    features: tuple[str, ...]
+    output: Output = "probability"
+    threshold: float = 0.5
+    detail: str = ""
+
+    @functools.cached_property
+    def identity(self) -> Identity:
+        """The digest is that of the ONNX bytes: the file that would ship."""
+        return Identity(
+            name=self.name,
+            kind=self.kind,
+            digest=codec.digest(self.onnx),
+            size_bytes=len(self.onnx),
+            detail=self.detail,
+        )
+
+    @functools.cached_property
+    def session(self) -> Any:
+        """The ONNX Runtime session, CPU provider only, one thread."""
+        return cpu_session(self.onnx)
+
+    def feeds(self, frame: Frame) -> dict[str, NDArray[Any]]:
+        """Return the graph's inputs for the rows: one matrix, or one column per named input."""
+        inputs = self.session.get_inputs()
+        if len(inputs) == 1:
+            values = matrix(frame, self.features)
+            shape = [d for d in inputs[0].shape[1:] if isinstance(d, int)]
+            if len(shape) > 1:
+                values = values.reshape(len(values), *shape)
+            return {inputs[0].name: values.astype(_DTYPES.get(inputs[0].type, np.float32), copy=False)}
+        return {i.name: _column(frame, i.name, i.type) for i in inputs}
+
+    def predict_proba(self, frame: Frame) -> Scores:
+        """Return probabilities, shape (n,) or (n, k).
+
+        Raises:
+            CheckError: the session refuses the rows, or answers with something that is no probability.
+        """
+        try:
+            answers = self.session.run(None, self.feeds(frame))
+        except CheckError:
+            raise
+        except Exception as error:  # ONNX Runtime has no common base for its errors
+            raise CheckError(f"{self.name} could not be run on the rows: {error}") from None
+        return as_probabilities(_scores_among(answers), self.output, self.name, len(frame))
+
+
+@dataclass(frozen=True, eq=False)
+class BlackBox:
+    """Any Python callable from a feature matrix to scores: measured as it is, never compressed."""
+
+    function: Callable[[NDArray[np.float32]], Any]
+    name: str
+    features: tuple[str, ...]
+    digest: str
+    output: Output = "probability"
+    threshold: float = 0.5
+
+    @property
+    def identity(self) -> Identity:
+        """The digest is of the answers on the test rows: a callable has no bytes that could be hashed."""
+        return Identity(
+            name=self.name,
+            kind="python callable",
+            digest=self.digest,
+            detail="digest of its answers on the test rows; a callable has no bytes to hash",
+        )
+
+    def predict_proba(self, frame: Frame) -> Scores:
+        """Return probabilities, shape (n,) or (n, k).
+
+        Raises:
+            CheckError: the callable answers with something that is no probability.
+        """
+        answer = self.function(matrix(frame, self.features))
+        return as_probabilities(np.asarray(answer), self.output, self.name, len(frame))
+
+
+def decisions(model: Model, scores: Scores) -> NDArray[np.bool_]:
+    """Return which rows the model answers positively at its threshold, shape (n,); binary models only."""
+    return positive_scores(scores) >= model.threshold
+
+
+def positive_scores(scores: Scores) -> Scores:
+    """Return the probability of the positive class, shape (n,), of a binary model.
+
+    Raises:
+        CheckError: the model has more than two classes.
+    """
+    if scores.ndim == 1:
+        return scores
+    if scores.shape[1] == 2:
+        return scores[:, 1]
+    raise CheckError(f"the model has {scores.shape[1]} classes; this requirement needs a binary model")
+
+
+def as_probabilities(raw: NDArray[Any], output: Output, name: str, rows: int) -> Scores:
+    """Return the raw answers as probabilities, shape (n,) or (n, k).
+
+    Raises:
+        CheckError: wrong number of rows, NaN, infinities, or values outside 0 to 1.
+    """
+    scores = np.asarray(raw, dtype=np.float64)
+    if scores.ndim == 2 and scores.shape[1] == 1:
+        scores = scores[:, 0]
+    if scores.ndim not in (1, 2) or len(scores) != rows:
+        raise CheckError(f"{name} answered {rows} rows with an array of shape {np.shape(raw)}")
+    broken = int((~np.isfinite(scores)).reshape(rows, -1).any(axis=1).sum())
+    if broken:
+        raise CheckError(f"{name} answered NaN or infinity for {broken} of {rows} rows")
+    if output == "logit":
+        return _from_logits(scores)
+    if scores.size and (scores.min() < -1e-6 or scores.max() > 1 + 1e-6):
+        raise CheckError(
+            f"{name} answered {scores.min():.3g} to {scores.max():.3g}, which are no probabilities; if they "
+            "are logits, say so: Candidate(model, output='logit')"
+        )
+    return np.clip(scores, 0.0, 1.0)
+
+
+def cpu_session(onnx: bytes) -> Any:
+    """Return a single-threaded ONNX Runtime session on the CPU provider.
+
+    Raises:
+        CheckError: ONNX Runtime refuses the graph.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has no common base for its errors
+        raise CheckError(f"ONNX Runtime refuses the graph: {error}") from None
+
+
+_DTYPES: Mapping[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
+
+
+def _column(frame: Frame, name: str, kind: str) -> NDArray[Any]:
+    if name not in frame.columns:
+        raise CheckError(f"the model has an input {name!r}, which is not a column of the data")
+    if kind == "tensor(string)":
+        return np.asarray([str(v) for v in frame[name].to_list()], dtype=object).reshape(-1, 1)
+    return matrix(frame, [name]).astype(_DTYPES.get(kind, np.float32))
+
+
+def _scores_among(answers: Sequence[Any]) -> NDArray[Any]:
+    """Return the output that holds scores: the last one that is a floating-point array."""
+    arrays = [a for a in answers if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    if not arrays:
+        raise CheckError("the model has no floating-point output to read scores from")
+    return arrays[-1]
+
+
+def _from_logits(scores: Scores) -> Scores:
+    if scores.ndim == 1:
+        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -700, 700))), dtype=np.float64)
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float64)

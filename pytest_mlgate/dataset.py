@@ -1,0 +1,245 @@
+"""The data a gate works on: tables of any library, one label, declared features and sensitive columns."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CheckError, MissingExtra, Misuse
+from .evidence import DataIdentity
+
+#: Two groups of at least this many rows are needed before a rate of either means anything at all.
+SMALLEST_GROUP = 2
+
+Frame = nw.DataFrame[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The tables of one gate run and what their columns mean.
+
+    `test`, `train` and `current` take a pandas, polars or Arrow table, a two-dimensional numpy array (its
+    columns become x0, x1, ...), or the path of a CSV or Parquet file. `test` holds the rows on which
+    everything is judged. `train` is the reference for drift, calibration and leakage. `current`, if given,
+    holds rows from production; drift is then measured on it instead of on `test`.
+
+    Args:
+        test: the held-out rows, with the label.
+        label: the name of the label column.
+        train: the rows the model was trained on.
+        current: rows from production, with or without the label.
+        features: the columns the model reads, in its order; by default all that are neither the label, the
+            prediction, nor sensitive.
+        sensitive: columns that define groups of people.
+        prediction: a column that holds scores computed elsewhere.
+        positive: the label value that counts as the positive class.
+    """
+
+    test: Any
+    label: str
+    train: Any = None
+    current: Any = None
+    features: Sequence[str] | None = None
+    sensitive: Sequence[str] = ()
+    prediction: str | None = None
+    positive: Any = 1
+
+    @functools.cached_property
+    def tables(self) -> dict[str, Frame]:
+        """The tables that were given, by role, read and wrapped."""
+        given = {"test": self.test, "train": self.train, "current": self.current}
+        return {role: read_table(value, role) for role, value in given.items() if value is not None}
+
+    @functools.cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """The columns the model reads, in its order."""
+        if self.features is not None:
+            return tuple(self.features)
+        aside = {self.label, self.prediction, *self.sensitive}
+        return tuple(name for name in self.tables["test"].columns if name not in aside)
+
+    @functools.cached_property
+    def classes(self) -> tuple[Any, ...]:
+        """The distinct label values of the test table, sorted."""
+        return tuple(sorted(set(self.tables["test"][self.label].to_list()), key=str))
+
+    def labels(self, role: str = "test") -> NDArray[np.bool_]:
+        """Return which rows are of the positive class, shape (n,)."""
+        return np.asarray([value == self.positive for value in self.tables[role][self.label].to_list()])
+
+    def groups(self, column: str, role: str = "test") -> NDArray[np.str_]:
+        """Return the group of every row as text, shape (n,); a missing value is the group `unknown`."""
+        values = self.tables[role][column].to_list()
+        return np.asarray(["unknown" if is_missing(v) else _as_text(v) for v in values])
+
+    def identities(self) -> tuple[DataIdentity, ...]:
+        """Return what each table is: its role, shape, and the digest of its contents."""
+        sources = {"test": self.test, "train": self.train, "current": self.current}
+        return tuple(
+            DataIdentity(
+                role=role,
+                rows=len(frame),
+                columns=len(frame.columns),
+                digest=content_digest(frame),
+                source=Path(sources[role]).name if isinstance(sources[role], str | Path) else "in memory",
+            )
+            for role, frame in self.tables.items()
+        )
+
+    def validate(self) -> None:
+        """Refuse data that nothing can be measured on, before any model is loaded.
+
+        Raises:
+            Misuse: an empty table, a column that a table lacks, or a label of one class.
+        """
+        wanted = [*self.feature_names, *self.sensitive]
+        for role, frame in self.tables.items():
+            if not len(frame):
+                raise Misuse(f"data: the {role} table has no rows")
+            labelled = [self.label] if role != "current" else []
+            predicted = [self.prediction] if self.prediction and role == "test" else []
+            self.require_columns([*labelled, *predicted, *wanted], role, "data")
+        if len(self.classes) < 2:
+            raise Misuse(
+                f"data: label {self.label!r} has the single value {self.classes[0]!r} in the test table; "
+                "nothing can be judged on one class"
+            )
+        if len(self.classes) == 2 and self.positive not in self.classes:
+            raise Misuse(
+                f"data: positive={self.positive!r} is not a value of label {self.label!r}. "
+                f"Accepted: {', '.join(repr(c) for c in self.classes)}"
+            )
+        if any(is_missing(value) for value in self.tables["test"][self.label].to_list()):
+            raise Misuse(f"data: label {self.label!r} has missing values in the test table")
+
+    def require_columns(self, names: Sequence[str], role: str, source: str) -> None:
+        """Refuse names that the table of this role does not have.
+
+        Raises:
+            Misuse: with the missing names and those that the table has.
+        """
+        have = self.tables[role].columns
+        missing = [name for name in names if name not in have]
+        if missing:
+            raise Misuse(
+                f"{source}: the {role} table has no column {', '.join(map(repr, missing))}. "
+                f"Its columns: {', '.join(have[:40])}{', ...' if len(have) > 40 else ''}"
+            )
+
+    def require_groups(self, column: str, source: str) -> None:
+        """Refuse a sensitive column that does not form at least two groups of at least two rows.
+
+        Raises:
+            Misuse: with the group that is too small.
+        """
+        names, sizes = np.unique(self.groups(column), return_counts=True)
+        if len(names) < 2:
+            raise Misuse(f"{source}: column {column!r} has the single group {names[0]!r} in the test table")
+        for name, size in zip(names.tolist(), sizes.tolist(), strict=True):
+            if size < SMALLEST_GROUP:
+                raise Misuse(
+                    f"{source}: group {column}={name} has {size} row in the test table; no rate can be "
+                    "estimated from it: merge it with another group or remove the row"
+                )
+
+
+def read_table(value: Any, role: str) -> Frame:
+    """Return the value as a Narwhals table.
+
+    Raises:
+        Misuse: the value is neither a table, an array nor a readable CSV or Parquet file.
+        MissingExtra: a file was named and no library that reads tables is installed.
+    """
+    if isinstance(value, str | Path):
+        return _read_file(Path(value), role)
+    if isinstance(value, np.ndarray):
+        return _wrap_array(value, role)
+    try:
+        frame = nw.from_native(value, eager_only=True)
+    except TypeError:
+        raise Misuse(
+            f"data: the {role} table is a {type(value).__name__}. Accepted: a pandas, polars or Arrow "
+            "table, a numpy array, or the path of a CSV or Parquet file"
+        ) from None
+    if len(set(frame.columns)) < len(frame.columns):
+        raise Misuse(f"data: the {role} table has two columns of the same name")
+    return frame
+
+
+def matrix(frame: Frame, names: Sequence[str]) -> NDArray[np.float32]:
+    """Return the columns as a float32 matrix, shape (rows, columns).
+
+    Raises:
+        CheckError: a column holds something that is not a number.
+    """
+    columns = []
+    for name in names:
+        try:
+            columns.append(np.asarray(frame[name].to_numpy(), dtype=np.float32))
+        except (TypeError, ValueError) as error:
+            raise CheckError(f"column {name!r} is not numeric ({error})") from None
+    return np.stack(columns, axis=1)
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a cell holds no value: None, NaN or NaT."""
+    return value is None or (isinstance(value, float) and math.isnan(value)) or bool(value != value)
+
+
+def content_digest(frame: Frame) -> str:
+    """Return the digest of names, order and contents of a table, the same for every table library."""
+    state = hashlib.sha256()
+    for name in frame.columns:
+        state.update(f"{name!r}\x00{len(frame)}\x00".encode())
+        series = frame[name]
+        if series.dtype.is_numeric() or series.dtype == nw.Boolean:
+            state.update(np.asarray(series.cast(nw.Float64).to_numpy(), dtype="<f8").tobytes())
+        else:
+            state.update("\x1f".join("\x00" if is_missing(v) else str(v) for v in series.to_list()).encode())
+    return "sha256:" + state.hexdigest()
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _wrap_array(value: NDArray[Any], role: str) -> Frame:
+    if value.ndim < 2:
+        raise Misuse(f"data: the {role} array has {value.ndim} dimension; rows and columns are needed")
+    flat = value.reshape(len(value), -1)
+    columns = {f"x{i}": flat[:, i] for i in range(flat.shape[1])}
+    return nw.from_dict(columns, backend=_backend())
+
+
+def _read_file(path: Path, role: str) -> Frame:
+    if not path.is_file():
+        raise Misuse(f"data: the {role} table {str(path)!r} does not exist or is not a file")
+    readers = {".csv": nw.read_csv, ".parquet": nw.read_parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise Misuse(f"data: cannot read {path.name!r} as a table. Accepted: {', '.join(readers)}")
+    try:
+        return reader(str(path), backend=_backend())
+    except MissingExtra:
+        raise
+    except Exception as error:  # every table library raises its own kinds for a broken file
+        raise Misuse(f"data: cannot read the {role} table {path.name!r}: {error}") from None
+
+
+def _backend() -> Any:
+    for name in ("pandas", "polars", "pyarrow"):
+        if importlib.util.find_spec(name):
+            return name
+    raise MissingExtra("A library that reads tables (pandas, polars or pyarrow)", "fairness")

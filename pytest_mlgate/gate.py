@@ -1,0 +1,359 @@
+"""Carries a plan out: locks what was declared, finds the release artifact, runs checks, judges them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import codec
+from .cache import EvidenceCache, write_whole
+from .candidate import Model, OnnxModel, as_model
+from .compress.search import Say, select
+from .contract import Check
+from .dataset import Dataset
+from .errors import CheckError, MissingExtra, Misuse
+from .evidence import CheckEvidence, DataIdentity, Environment, Findings, Identity, Judgement, Variant, Waiver
+from .judge import errored, judge, not_run, waive
+from .lock import SCHEMA, Lock, environment
+from .plan import Plan, Request
+from .subject import Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a gate found out about the run as a whole; the evidence of the single checks stands beside it."""
+
+    candidate: Identity
+    baseline: Identity | None
+    release: Identity
+    release_file: str
+    variants: tuple[Variant, ...]
+    data: tuple[DataIdentity, ...]
+    environment: Environment
+    lock: str
+    waivers: tuple[Waiver, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """The outcome of the search as one worker writes it and the others read it."""
+
+    candidate_digest: str
+    release: str
+    variants: tuple[Variant, ...]
+    evidence: tuple[CheckEvidence, ...]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a gate keeps its files: the evidence cache, and what belongs to this session alone."""
+
+    cache: Path
+    session: Path
+
+    @property
+    def lock(self) -> Path:
+        """The lock file of this session."""
+        return self.session / "mlgate.lock"
+
+    def artifact(self, digest: str) -> Path:
+        """The file in which a model with this digest is kept."""
+        return self.session / "artifacts" / f"{digest.rsplit(':', 1)[-1]}.onnx"
+
+
+class Gate:
+    """One gate run over one candidate.
+
+    Args:
+        plan: what is judged.
+        checks: the installed checks by name.
+        places: where files are kept.
+        exclusive: entered while latency is measured; with several test workers it holds the others back.
+        say: shows a line of progress.
+        reuse: whether evidence of earlier runs may be reused.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        checks: Mapping[str, Check],
+        places: Places,
+        exclusive: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        say: Say = lambda _: None,
+        reuse: bool = True,
+    ) -> None:
+        self._plan = plan
+        self._checks = checks
+        self._places = places
+        self._exclusive = exclusive
+        self._say = say
+        self._reuse = reuse
+        self._cache = EvidenceCache(places.cache / "evidence")
+        self._evidence: dict[str, CheckEvidence] = {}
+        self._given: tuple[Any, ...] | None = None
+        self._subject: Subject | None = None
+        self._facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts | None:
+        """What is known of the run, once a candidate was opened."""
+        return self._facts
+
+    @property
+    def subject(self) -> Subject:
+        """What the checks measure.
+
+        Raises:
+            Misuse: no candidate was opened yet.
+        """
+        if self._subject is None:
+            raise Misuse("no candidate was opened: request the `mlgate` fixture")
+        return self._subject
+
+    def validate(self, data: Dataset) -> None:
+        """Refuse data and requests that cannot be measured, before any model is loaded.
+
+        Raises:
+            Misuse: with what is wrong and what is accepted.
+        """
+        data.validate()
+        self._plan.validate(data, self._checks)
+
+    def open(self, *, data: Dataset, candidate: Any, baseline: Any, training_record: Any) -> None:
+        """Adapt the candidate, write the lock, and find the release artifact.
+
+        Raises:
+            Misuse: the candidate is refused, or is another one than the session's first.
+            CheckError: the candidate cannot answer the test rows.
+        """
+        given = (data, candidate, baseline, training_record)
+        if self._given is not None:
+            if any(new is not old for new, old in zip(given, self._given, strict=True)):
+                self._require_same(data, candidate)
+            return
+        started = environment(self._plan.policy.folder)
+        model = as_model(candidate, data)
+        champion = as_model(baseline, data) if baseline is not None else None
+        lock = codec.to_json(self._lock(model, champion, data, training_record, started))
+        write_whole(self._places.lock, lock)
+        model.predict_proba(data.tables["test"])
+        release, variants = self._select(model, champion, data, training_record)
+        self._subject = self._make_subject(release, model, champion, data, training_record)
+        self._facts = Facts(
+            candidate=model.identity,
+            baseline=champion.identity if champion else None,
+            release=release.identity,
+            release_file=self._keep(release),
+            variants=variants,
+            data=data.identities(),
+            environment=started,
+            lock=codec.digest(lock),
+            waivers=self._plan.waivers(_today()),
+        )
+        self._given = given
+
+    def run(self, request: Request) -> CheckEvidence:
+        """Return the evidence of one request, measured now or reused, judged with the waivers in force."""
+        if request.id not in self._evidence:
+            self._say(f"{request.id}")
+            self._evidence[request.id] = self._measure(request, self.subject)
+        evidence = self._evidence[request.id]
+        assert self._facts is not None
+        judgements = waive(evidence, self._facts.waivers, self._facts.release.digest)
+        return dataclasses.replace(evidence, judgements=judgements)
+
+    def _require_same(self, data: Dataset, candidate: Any) -> None:
+        assert self._facts is not None
+        other = as_model(candidate, data).identity.digest
+        if other != self._facts.candidate.digest or data.identities() != self._facts.data:
+            raise Misuse(
+                "two candidates or two data sets in one session: a decision speaks of one candidate on one "
+                "data set. Give mlgate_candidate and mlgate_data one value, or run pytest once for each"
+            )
+
+    def _lock(
+        self, model: Model, champion: Model | None, data: Dataset, record: Any, env: Environment
+    ) -> Lock:
+        fields = self._plan.policy.fields
+        return Lock(
+            schema=SCHEMA,
+            policy=self._plan.policy.digest,
+            alpha=fields.alpha,
+            seed=fields.seed,
+            requirements=tuple(r for q in self._plan.requests for r in q.requirements),
+            candidate=model.identity,
+            baseline=champion.identity if champion else None,
+            training_record=codec.digest_of(record) if record is not None else "none",
+            data=data.identities(),
+            environment=env,
+        )
+
+    def _make_subject(
+        self, release: Model, parent: Model, champion: Model | None, data: Dataset, record: Any
+    ) -> Subject:
+        return Subject(
+            release=release,
+            parent=parent,
+            baseline=champion,
+            data=data,
+            training_record=record,
+            levels=self._plan.levels,
+            seed=self._plan.policy.fields.seed,
+        )
+
+    def _select(
+        self, model: Model, champion: Model | None, data: Dataset, record: Any
+    ) -> tuple[Model, tuple[Variant, ...]]:
+        selecting = [r for r in self._plan.requests if self._checks[r.check].selects]
+        tried: dict[str, list[CheckEvidence]] = {}
+
+        def budget(variant: Model) -> Sequence[Judgement]:
+            subject = self._make_subject(variant, model, champion, data, record)
+            found = [self._measure(request, subject) for request in selecting]
+            tried[variant.identity.digest] = found
+            waivers = self._plan.waivers(_today())
+            return [j for e in found for j in waive(e, waivers, variant.identity.digest)]
+
+        with self._exclusive():
+            earlier = self._read_chosen(model)
+            if earlier is not None:
+                release, chosen = earlier
+                self._evidence.update({e.id: e for e in chosen.evidence})
+                return release, chosen.variants
+            if not selecting:
+                selection = select(model, data, None, self._say)
+            elif isinstance(model, OnnxModel):
+                selection = select(model, data, budget, self._say)
+            else:
+                budget(model)
+                selection = select(model, data, None, self._say)
+            evidence = tried.get(selection.release.identity.digest, [])
+            self._evidence.update({e.id: e for e in evidence})
+            self._write_chosen(model, selection.release, selection.variants, evidence)
+        return selection.release, selection.variants
+
+    def _read_chosen(self, model: Model) -> tuple[Model, _Chosen] | None:
+        path = self._places.session / "selection.json"
+        if not path.is_file() or not isinstance(model, OnnxModel):
+            return None
+        chosen = codec.from_json(path.read_bytes(), _Chosen)
+        if chosen.candidate_digest != model.identity.digest:
+            raise Misuse(
+                "two test workers exported different candidates: mlgate_candidate must give the same model "
+                "in every process (fix its seeds, or load it from a file)"
+            )
+        variant = next(v for v in chosen.variants if v.identity and v.identity.digest == chosen.release)
+        if chosen.release == model.identity.digest:
+            return model, chosen
+        onnx = self._places.artifact(chosen.release).read_bytes()
+        name = f"{model.name}-{variant.recipe}"
+        detail = f"recipe {variant.recipe} from {model.identity.digest}"
+        return dataclasses.replace(model, onnx=onnx, name=name, kind="ONNX", detail=detail), chosen
+
+    def _write_chosen(
+        self, model: Model, release: Model, variants: tuple[Variant, ...], evidence: list[CheckEvidence]
+    ) -> None:
+        self._keep(release)
+        chosen = _Chosen(
+            candidate_digest=model.identity.digest,
+            release=release.identity.digest,
+            variants=variants,
+            evidence=tuple(evidence),
+        )
+        write_whole(self._places.session / "selection.json", codec.to_json(chosen))
+
+    def _keep(self, release: Model) -> str:
+        if not isinstance(release, OnnxModel):
+            return ""
+        path = self._places.artifact(release.identity.digest)
+        if not path.exists():
+            write_whole(path, release.onnx)
+        return path.name
+
+    def _measure(self, request: Request, subject: Subject) -> CheckEvidence:
+        check = self._checks[request.check]
+        key = self._key(request, check, subject)
+        if key is not None and (kept := self._cache.read(key)) is not None:
+            judgements = judge(request.requirements, kept.measurements)
+            return dataclasses.replace(
+                kept,
+                source=request.source,
+                tests=request.tests,
+                requirements=request.requirements,
+                judgements=judgements,
+                reused=True,
+            )
+        started, made_at = time.monotonic(), _now()
+        error = ""
+        findings = Findings(measurements=())
+        try:
+            findings = check.function(subject, **request.parameters)
+            judgements = judge(request.requirements, findings.measurements)
+        except MissingExtra as problem:
+            error = str(problem)
+            judgements = not_run(request.requirements, error)
+        except CheckError as problem:
+            error = str(problem)
+            judgements = errored(request.requirements, error)
+        except Exception as problem:  # a check that breaks blocks; the other checks still run
+            error = f"the check itself broke: {type(problem).__name__}: {problem}"
+            judgements = errored(request.requirements, error)
+        evidence = CheckEvidence(
+            id=request.id,
+            check=request.check,
+            version=check.version,
+            parameters=codec.plain(request.parameters),
+            source=request.source,
+            tests=request.tests,
+            requirements=request.requirements,
+            measurements=findings.measurements,
+            judgements=judgements,
+            tables=findings.tables,
+            assumptions=findings.assumptions or {},
+            not_covered=findings.not_covered,
+            seed=subject.seed,
+            duration_s=round(time.monotonic() - started, 3),
+            made_at=made_at,
+            error=error,
+        )
+        if key is not None and not error:
+            self._cache.write(key, evidence)
+        return evidence
+
+    def _key(self, request: Request, check: Check, subject: Subject) -> str | None:
+        models = [subject.release, subject.parent, subject.baseline]
+        digests = [m.identity.digest if m else "none" for m in models]
+        by_content = all(d == "none" or d.startswith("sha256:") for d in digests)
+        if not self._reuse or not check.reusable or not by_content:
+            return None
+        return codec.digest_of(
+            {
+                "check": [check.name, check.version],
+                "parameters": codec.plain(request.parameters),
+                "id": request.id,
+                "models": digests,
+                "thresholds": [m.threshold if m else None for m in models],
+                "data": [dataclasses.asdict(i) for i in subject.data.identities()],
+                "meaning": [subject.data.label, repr(subject.data.positive), list(subject.data.feature_names)],
+                "record": codec.digest_of(subject.training_record),
+                "levels": dataclasses.asdict(subject.levels),
+                "seed": subject.seed,
+                "packages": environment(self._plan.policy.folder).packages,
+            }
+        )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()

@@ -1,0 +1,53 @@
+"""How the gate's alpha is spent, so that more checks do not mean more false alarms.
+
+A gate with m requirements blocks a model that meets all of them with probability at most alpha if each may
+wrongly fail with probability alpha/m (Bonferroni). Releasing needs no such correction: a model that
+violates a requirement is released only if that very requirement wrongly passes (intersection-union test;
+Berger 1982, Technometrics 24:295), so each passing side keeps alpha/2 for itself. The interval with these
+two ends covers with probability at least 1 - alpha.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .evidence import Comparator
+
+
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """The one-sided error probabilities at the lower and the upper end of an interval."""
+
+    lower: float
+    upper: float
+
+    @property
+    def confidence(self) -> float:
+        """The probability that the interval covers, at least."""
+        return 1 - self.lower - self.upper
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The error probability that one requirement may spend on either side."""
+
+    fail: float
+    release: float
+
+    def split(self, parts: int) -> Levels:
+        """Return the levels inside a family of `parts` comparisons, any of which can fail it.
+
+        Only the failing side is divided: the family passes only if every part passes.
+        """
+        return Levels(fail=self.fail / max(1, parts), release=self.release)
+
+    def tails(self, comparator: Comparator) -> Tails:
+        """Return the tails of the interval that decides a bound with this comparator."""
+        if comparator == "<=":
+            return Tails(lower=self.fail, upper=self.release)
+        return Tails(lower=self.release, upper=self.fail)
+
+
+def levels_for(alpha: float, requirements: int) -> Levels:
+    """Return what each of `requirements` may spend of the gate's alpha."""
+    return Levels(fail=min(alpha / 2, alpha / max(1, requirements)), release=alpha / 2)

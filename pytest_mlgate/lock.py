@@ -1,0 +1,80 @@
+"""What is fixed before the first measurement: policy, thresholds, data, candidate, seeds, code, packages."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from .evidence import DataIdentity, Environment, Identity, Requirement
+from .hardware.machine import fingerprint
+
+SCHEMA = "https://pytest-mlgate.dev/lock/v1"
+
+#: Packages whose version can change a figure or a verdict.
+_PACKAGES = (
+    "pytest-mlgate",
+    "numpy",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "torch",
+    "scikit-learn",
+    "skl2onnx",
+    "pandas",
+    "polars",
+    "fairlearn",
+    "alibi-detect",
+    "deepchecks",
+    "dp-accounting",
+    "opacus",
+    "hypothesis",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """The commitments of a run; its digest stands in the evidence."""
+
+    schema: str
+    policy: str
+    alpha: float
+    seed: int
+    requirements: tuple[Requirement, ...]
+    candidate: Identity
+    baseline: Identity | None
+    training_record: str
+    data: tuple[DataIdentity, ...]
+    environment: Environment
+
+
+def environment(folder: Path) -> Environment:
+    """Return machine, package versions and code revision; nothing of the process environment."""
+    revision, dirty = _revision(folder)
+    return Environment(machine=fingerprint(), packages=_versions(), revision=revision, dirty=dirty)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision(folder: Path) -> tuple[str, bool | None]:
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10, check=False
+        )
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown", None
+    if head.returncode or status.returncode:
+        return "unknown", None
+    return head.stdout.strip(), bool(status.stdout.strip())

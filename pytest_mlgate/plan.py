@@ -1,0 +1,252 @@
+"""What a run will judge, fixed before anything is measured: the marks and the policy, merged and checked."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .contract import Check
+from .dataset import Dataset
+from .errors import Misuse
+from .evidence import Requirement, Waiver
+from .levels import Levels, levels_for
+from .policy import CheckUse, Policy
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One mark on one test, as written."""
+
+    check: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    source: str
+    test: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One use of one check: its parameters, its requirements, and the tests that carry it."""
+
+    id: str
+    check: str
+    parameters: dict[str, Any]
+    requirements: tuple[Requirement, ...]
+    source: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every request of a run, and what each requirement may spend of alpha."""
+
+    policy: Policy
+    requests: tuple[Request, ...]
+
+    @property
+    def levels(self) -> Levels:
+        """The error probabilities of one requirement."""
+        return levels_for(self.policy.fields.alpha, sum(len(r.requirements) for r in self.requests))
+
+    def of_test(self, test: str) -> tuple[Request, ...]:
+        """Return the requests that a test carries."""
+        return tuple(r for r in self.requests if test in r.tests)
+
+    def validate(self, data: Dataset, checks: Mapping[str, Check]) -> None:
+        """Refuse requests that name columns the data does not have or groups nothing can be said about.
+
+        Raises:
+            Misuse: with the column and the columns there are.
+        """
+        for request in self.requests:
+            for parameter, columns in checks[request.check].columns.items():
+                names = request.parameters.get(parameter, ())
+                source = f"{request.source}: {request.check}: {parameter}"
+                for role in data.tables:
+                    data.require_columns(names, role, source)
+                if columns.as_groups:
+                    for name in names:
+                        data.require_groups(name, source)
+
+    def waivers(self, today: datetime.date) -> tuple[Waiver, ...]:
+        """Return the policy's waivers with their state: expired and orphaned ones block."""
+        declared = {requirement.id for request in self.requests for requirement in request.requirements}
+        return tuple(
+            Waiver(
+                requirement=w.requirement,
+                owner=w.owner,
+                approver=w.approver,
+                reason=w.reason,
+                scope=w.scope,
+                expires=w.expires.isoformat(),
+                state="orphaned"
+                if w.requirement not in declared
+                else "expired"
+                if w.expires < today
+                else "in_force",
+            )
+            for w in self.policy.fields.waivers
+        )
+
+
+@dataclass(frozen=True)
+class _Use:
+    check: Check
+    parameters: dict[str, Any]
+    source: str
+    tests: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        values = []
+        for parameter in self.check.named_by:
+            declared = self.check.signature.parameters.get(parameter)
+            value = self.parameters.get(parameter, declared.default if declared else None)
+            if isinstance(value, str):
+                values.append(value)
+        return f"{self.check.name}[{','.join(values)}]" if values else self.check.name
+
+
+def make_plan(policy: Policy, declarations: Sequence[Declaration], checks: Mapping[str, Check]) -> Plan:
+    """Merge marks and policy into requests.
+
+    A mark overlays the policy section of the same name; a bare mark stands for all sections of its check.
+    What the policy declares and no mark carries stays a request of its own, so that it cannot be forgotten.
+
+    Raises:
+        Misuse: an unknown check, arguments that do not fit, a mark that loosens a bound of the policy, a
+            use without any bound, or a policy entry that names no declared requirement.
+    """
+    for name in policy.fields.required:
+        _known(name, checks, f"{policy.source}: required")
+    from_policy = [_policy_use(use, checks) for use in policy.uses]
+    merged: list[_Use] = []
+    carried: set[int] = set()
+    for declaration in declarations:
+        merged.extend(_overlay(declaration, from_policy, carried, checks))
+    merged.extend(use for position, use in enumerate(from_policy) if position not in carried)
+    requests = _as_requests(_joined(merged), policy)
+    _require_known_entries(policy, requests)
+    return Plan(policy=policy, requests=tuple(requests))
+
+
+def _policy_use(use: CheckUse, checks: Mapping[str, Check]) -> _Use:
+    check = _known(use.check, checks, use.source)
+    return _Use(check=check, parameters=check.bind((), use.parameters, use.source), source=use.source, tests=())
+
+
+def _overlay(
+    declaration: Declaration, from_policy: Sequence[_Use], carried: set[int], checks: Mapping[str, Check]
+) -> list[_Use]:
+    check = _known(declaration.check, checks, declaration.source)
+    written = check.bind(declaration.args, declaration.kwargs, declaration.source)
+    naming = {name: written[name] for name in check.named_by if name in written}
+    matching = [
+        (position, use)
+        for position, use in enumerate(from_policy)
+        if use.check is check and all(use.parameters.get(k, v) == v for k, v in naming.items())
+    ]
+    if not matching or (written and len(matching) > 1):
+        return [_Use(check=check, parameters=written, source=declaration.source, tests=(declaration.test,))]
+    uses = []
+    for position, use in matching:
+        carried.add(position)
+        _refuse_loosening(check, written, use, declaration.source)
+        source = declaration.source if written else use.source
+        parameters = {**use.parameters, **written}
+        uses.append(_Use(check=check, parameters=parameters, source=source, tests=(declaration.test,)))
+    return uses
+
+
+def _refuse_loosening(check: Check, written: Mapping[str, Any], use: _Use, source: str) -> None:
+    for name, comparator in check.bounds.items():
+        if name not in written or name not in use.parameters:
+            continue
+        mark, policy = float(written[name]), float(use.parameters[name])
+        if mark > policy if comparator == "<=" else mark < policy:
+            raise Misuse(
+                f"{source}: {check.name}: {name}={mark:g} is looser than {name}={policy:g} at {use.source}; "
+                "a mark may tighten the policy, never loosen it"
+            )
+
+
+def _joined(uses: Iterable[_Use]) -> list[_Use]:
+    joined: list[_Use] = []
+    for use in uses:
+        same = next(
+            (i for i, u in enumerate(joined) if u.check is use.check and u.parameters == use.parameters), None
+        )
+        if same is None:
+            joined.append(use)
+        else:
+            tests = tuple(dict.fromkeys([*joined[same].tests, *use.tests]))
+            joined[same] = _Use(
+                check=use.check, parameters=use.parameters, source=joined[same].source, tests=tests
+            )
+    return joined
+
+
+def _as_requests(uses: Sequence[_Use], policy: Policy) -> list[Request]:
+    requests: list[Request] = []
+    for use in uses:
+        missing = use.check.missing(use.parameters)
+        if missing:
+            raise Misuse(
+                f"{use.source}: {use.check.name} needs {', '.join(missing)}. Accepted: {use.check.usage}"
+            )
+        bounds = {n: c for n, c in use.check.bounds.items() if use.parameters.get(n) is not None}
+        if not bounds:
+            raise Misuse(
+                f"{use.source}: {use.check.name} declares no bound, so nothing could ever fail. "
+                f"Give at least one of: {', '.join(use.check.bounds)}"
+            )
+        taken = [r.id for r in requests if r.id == use.name or r.id.startswith(f"{use.name}#")]
+        request_id = f"{use.name}#{len(taken) + 1}" if taken else use.name
+        requests.append(
+            Request(
+                id=request_id,
+                check=use.check.name,
+                parameters=use.parameters,
+                requirements=tuple(
+                    _requirement(use, request_id, name, policy) for name in bounds
+                ),
+                source=use.source,
+                tests=use.tests,
+            )
+        )
+    return requests
+
+
+def _requirement(use: _Use, request_id: str, parameter: str, policy: Policy) -> Requirement:
+    requirement_id = f"{request_id}.{parameter}"
+    weaker = [g.grade for g in policy.fields.grades if g.requirement == requirement_id]
+    return Requirement(
+        id=requirement_id,
+        check=use.check.name,
+        parameter=parameter,
+        comparator=use.check.bounds[parameter],
+        bound=float(use.parameters[parameter]),
+        source=use.source,
+        tolerates={
+            e.scope: e.reason for e in policy.fields.inconclusive if e.requirement == requirement_id
+        },
+        accepts=tuple(dict.fromkeys([*use.check.accepts, *weaker])),
+    )
+
+
+def _require_known_entries(policy: Policy, requests: Sequence[Request]) -> None:
+    declared = [requirement.id for request in requests for requirement in request.requirements]
+    for entry in (*policy.fields.inconclusive, *policy.fields.grades):
+        if entry.requirement not in declared:
+            raise Misuse(
+                f"{policy.source}: {entry.requirement!r} is not a declared requirement. "
+                f"Declared: {', '.join(declared) or 'none'}"
+            )
+
+
+def _known(name: str, checks: Mapping[str, Check], source: str) -> Check:
+    if name not in checks:
+        raise Misuse(f"{source}: there is no check {name!r}. Installed: {', '.join(sorted(checks))}")
+    return checks[name]

@@ -1,0 +1,209 @@
+"""The policy: `mlgate.toml`, or `[tool.mlgate]` in `pyproject.toml`, read strictly."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from . import codec
+from .errors import Misuse
+from .evidence import Grade
+
+FILE_NAME = "mlgate.toml"
+
+
+class WaiverEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A waiver as written: all fields are needed, and the date is one."""
+
+    requirement: str
+    owner: str
+    approver: str
+    reason: str
+    expires: datetime.date
+    scope: str = "any"
+
+
+class InconclusiveEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A requirement whose inconclusive verdict only warns, and why."""
+
+    requirement: str
+    reason: str
+    scope: str = "any"
+
+
+class GradeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A requirement for which a weaker grade of evidence will do, and why."""
+
+    requirement: str
+    grade: Grade
+    reason: str
+
+
+class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a model comes from: an ONNX file, or `package.module:function` that returns one."""
+
+    model: str
+    output: str = "probability"
+    threshold: float = 0.5
+
+
+class DataEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The tables as files and what their columns mean; the fields are those of `Dataset`."""
+
+    test: str
+    label: str
+    train: str | None = None
+    current: str | None = None
+    features: tuple[str, ...] | None = None
+    sensitive: tuple[str, ...] = ()
+    prediction: str | None = None
+    positive: int | str | bool = 1
+
+
+class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything a policy may say."""
+
+    required: tuple[str, ...]
+    name: str = ""
+    alpha: float = 0.05
+    seed: int = 0
+    candidate: str | ModelEntry | None = None
+    baseline: str | ModelEntry | None = None
+    training_record: str | None = None
+    data: DataEntry | str | None = None
+    tests: tuple[str, ...] = ()
+    checks: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
+    inconclusive: tuple[InconclusiveEntry, ...] = ()
+    grades: tuple[GradeEntry, ...] = ()
+    waivers: tuple[WaiverEntry, ...] = ()
+    card: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class CheckUse:
+    """One section of the policy that declares a check: `[checks.NAME]` or `[[checks.NAME]]`."""
+
+    check: str
+    parameters: dict[str, Any]
+    source: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy that was read, with the place it came from."""
+
+    path: Path | None
+    digest: str
+    fields: PolicyFields
+    uses: tuple[CheckUse, ...] = field(default_factory=tuple)
+
+    @property
+    def source(self) -> str:
+        """The file's name, or `marks only` where no policy was written."""
+        return self.path.name if self.path else "marks only"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the policy's paths are relative to."""
+        return self.path.parent if self.path else Path.cwd()
+
+
+def find(root: Path) -> Path | None:
+    """Return the policy file of a project, if it has one.
+
+    Raises:
+        Misuse: both `mlgate.toml` and `[tool.mlgate]` exist; two policies are none.
+    """
+    own, shared = root / FILE_NAME, root / "pyproject.toml"
+    in_shared = shared.is_file() and re.search(r"^\s*\[tool\.mlgate[\].]", _text(shared), re.MULTILINE)
+    if own.is_file() and in_shared:
+        raise Misuse(f"both {FILE_NAME} and [tool.mlgate] in pyproject.toml exist: keep one")
+    if own.is_file():
+        return own
+    return shared if in_shared else None
+
+
+def load(path: Path) -> Policy:
+    """Read and validate a policy.
+
+    Raises:
+        Misuse: the file is absent, not TOML, or says something a policy cannot say; or it requires nothing.
+    """
+    text = _text(path)
+    try:
+        content: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misuse(f"{path.name}: not TOML: {error}") from None
+    if path.name == "pyproject.toml":
+        content = content.get("tool", {}).get("mlgate", {})
+    fields = _validated(content, path.name)
+    return Policy(
+        path=path, digest=codec.digest(text.encode()), fields=fields, uses=_uses(fields, text, path.name)
+    )
+
+
+def without_file() -> Policy:
+    """Return the policy of a project that declares its requirements by marks alone."""
+    return Policy(path=None, digest=codec.digest(b""), fields=PolicyFields(required=()))
+
+
+def _validated(content: dict[str, Any], name: str) -> PolicyFields:
+    for required_key in ("required",):
+        if required_key not in content:
+            raise Misuse(
+                f"{name}: no `required` list. A policy says which checks a release needs, "
+                'for example: required = ["budget", "fairness", "privacy_epsilon"]'
+            )
+    try:
+        fields = msgspec.convert(content, type=PolicyFields, strict=True)
+    except msgspec.ValidationError as error:
+        raise Misuse(f"{name}: {error}{_accepted(content)}") from None
+    if not fields.required:
+        raise Misuse(f"{name}: `required` is empty. A policy that requires nothing decides nothing")
+    repeated = sorted({n for n in fields.required if fields.required.count(n) > 1})
+    if repeated:
+        raise Misuse(f"{name}: `required` names {', '.join(repeated)} twice")
+    if not math.isfinite(fields.alpha) or not 0 < fields.alpha <= 0.5:
+        raise Misuse(f"{name}: alpha={fields.alpha!r}. Accepted: a probability above 0, at most 0.5")
+    for entry in (*fields.waivers, *fields.inconclusive, *fields.grades):
+        empty = [k for k in entry.__struct_fields__ if getattr(entry, k) == ""]
+        if empty:
+            raise Misuse(f"{name}: the entry for {entry.requirement!r} leaves {', '.join(empty)} empty")
+    pairs = [(w.requirement, w.scope) for w in fields.waivers]
+    if len(set(pairs)) < len(pairs):
+        raise Misuse(f"{name}: two waivers cover the same requirement and scope")
+    return fields
+
+
+def _accepted(content: dict[str, Any]) -> str:
+    unknown = sorted(set(content) - set(PolicyFields.__struct_fields__))
+    if not unknown:
+        return ""
+    return f" ({', '.join(unknown)}). Accepted: {', '.join(PolicyFields.__struct_fields__)}"
+
+
+def _uses(fields: PolicyFields, text: str, name: str) -> tuple[CheckUse, ...]:
+    uses = []
+    for check, sections in fields.checks.items():
+        header = re.compile(rf"^\s*\[{{1,2}}(?:tool\.mlgate\.)?checks\.{re.escape(check)}\]", re.MULTILINE)
+        lines = [text.count("\n", 0, match.start()) + 1 for match in header.finditer(text)]
+        for position, section in enumerate(sections if isinstance(sections, list) else [sections]):
+            line = f":{lines[position]}" if position < len(lines) else ""
+            uses.append(CheckUse(check=check, parameters=section, source=f"{name}{line}"))
+    return tuple(uses)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Misuse(f"policy {str(path)!r} does not exist. Write one with: mlgate init") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse(f"policy {str(path)!r} cannot be read: {error}") from None

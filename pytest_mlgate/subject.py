@@ -1,0 +1,45 @@
+"""What a check is given: the release artifact, its float parent, the baseline, the data and its levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .candidate import Model
+from .candidate.model import Scores
+from .dataset import Dataset
+from .errors import CheckError
+from .levels import Levels
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Everything a check may look at; it measures `release`, which is the artifact that would ship."""
+
+    release: Model
+    #: The float model before compression; the release artifact itself if nothing was compressed.
+    parent: Model
+    baseline: Model | None
+    data: Dataset
+    #: The training record of a private training run, as read from its JSON file.
+    training_record: dict[str, Any] | None
+    levels: Levels
+    seed: int
+    _answers: dict[tuple[str, str], Scores] = field(default_factory=dict)
+
+    def scores(self, model: Model | None = None, role: str = "test") -> Scores:
+        """Return the probabilities of a model (the release artifact by default) on a table, cached."""
+        chosen = model if model is not None else self.release
+        key = (chosen.identity.digest, role)
+        if key not in self._answers:
+            self._answers[key] = chosen.predict_proba(self.data.tables[role])
+        return self._answers[key]
+
+    def require_train(self, what: str) -> None:
+        """Refuse to go on without the training table.
+
+        Raises:
+            CheckError: with the way to give one.
+        """
+        if "train" not in self.data.tables:
+            raise CheckError(f"{what} needs the training table: give Dataset(train=...) or [data] train")
