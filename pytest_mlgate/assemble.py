@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from .evidence import SCHEMA, CheckEvidence, PolicyIdentity, Run, Session
-from .gate import Facts
-from .judge import decide, not_run
+from .gate import Facts, without_measurements
+from .judge import acceptable, decide, not_run
 from .lock import environment
 from .plan import Request
 from .policy import Policy
@@ -31,6 +31,7 @@ def assemble(
     tool: str,
     reproduce: str,
     timing: Timing,
+    release_file: str,
 ) -> Run:
     """Return the complete run with its decision.
 
@@ -49,7 +50,7 @@ def assemble(
         candidate=facts.candidate if facts else None,
         baseline=facts.baseline if facts else None,
         release=facts.release if facts else None,
-        release_file=facts.release_file if facts else "",
+        release_file=release_file,
         variants=facts.variants if facts else (),
         data=facts.data if facts else (),
         policy=PolicyIdentity(
@@ -75,7 +76,9 @@ def assemble(
 
 
 def _complete(request: Request, evidence: CheckEvidence | None, session: Session) -> CheckEvidence:
-    stopped = {t: s for t in request.tests if (s := session.tests.get(t, "not_run")) not in {"passed", "failed"}}
+    stopped = {
+        t: s for t in request.tests if (s := session.tests.get(t, "not_run")) not in {"passed", "failed"}
+    }
     if evidence is not None and not stopped:
         return evidence
     if stopped:
@@ -85,22 +88,6 @@ def _complete(request: Request, evidence: CheckEvidence | None, session: Session
             "no test carries it, and the policy file itself was not run "
             "(pytest mlgate.toml does, if the policy names a candidate)"
         )
-    if evidence is not None and any(j.verdict not in {"pass", "waived"} for j in evidence.judgements):
+    if evidence is not None and not all(map(acceptable, evidence.judgements)):
         return evidence
-    return CheckEvidence(
-        id=request.id,
-        check=request.check,
-        version="",
-        parameters={},
-        source=request.source,
-        tests=request.tests,
-        requirements=request.requirements,
-        measurements=(),
-        judgements=not_run(request.requirements, reason),
-        tables=(),
-        assumptions={},
-        not_covered=(),
-        seed=0,
-        duration_s=0.0,
-        made_at="",
-    )
+    return without_measurements(request, not_run(request.requirements, reason))

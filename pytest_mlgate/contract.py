@@ -104,7 +104,9 @@ class Check:
         for name, parameter in self.signature.parameters.items():
             choices = _choices(self.hints[name])
             kind = "|".join(choices) if choices else _plain(self.hints[name])
-            default = "" if parameter.default in (inspect.Parameter.empty, None, ()) else f"={parameter.default!r}"
+            default = (
+                "" if parameter.default in (inspect.Parameter.empty, None, ()) else f"={parameter.default!r}"
+            )
             parts.append(f"{name}: {kind}{default}")
         return f"{self.name}({', '.join(parts)})"
 

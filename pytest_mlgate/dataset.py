@@ -193,7 +193,12 @@ def matrix(frame: Frame, names: Sequence[str]) -> NDArray[np.float32]:
 
 def is_missing(value: Any) -> bool:
     """Return whether a cell holds no value: None, NaN or NaT."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or bool(value != value)
+    return value is None or (isinstance(value, float) and math.isnan(value)) or _differs_from_itself(value)
+
+
+def _differs_from_itself(value: Any) -> bool:
+    other = value
+    return bool(value != other)
 
 
 def content_digest(frame: Frame) -> str:
@@ -220,7 +225,8 @@ def _wrap_array(value: NDArray[Any], role: str) -> Frame:
         raise Misuse(f"data: the {role} array has {value.ndim} dimension; rows and columns are needed")
     flat = value.reshape(len(value), -1)
     columns = {f"x{i}": flat[:, i] for i in range(flat.shape[1])}
-    return nw.from_dict(columns, backend=_backend())
+    frame: Frame = nw.from_dict(columns, backend=_backend())
+    return frame
 
 
 def _read_file(path: Path, role: str) -> Frame:
@@ -231,11 +237,12 @@ def _read_file(path: Path, role: str) -> Frame:
     if reader is None:
         raise Misuse(f"data: cannot read {path.name!r} as a table. Accepted: {', '.join(readers)}")
     try:
-        return reader(str(path), backend=_backend())
+        frame: Frame = reader(str(path), backend=_backend())
     except MissingExtra:
         raise
     except Exception as error:  # every table library raises its own kinds for a broken file
         raise Misuse(f"data: cannot read the {role} table {path.name!r}: {error}") from None
+    return frame
 
 
 def _backend() -> Any:

@@ -342,13 +342,41 @@ class Gate:
                 "models": digests,
                 "thresholds": [m.threshold if m else None for m in models],
                 "data": [dataclasses.asdict(i) for i in subject.data.identities()],
-                "meaning": [subject.data.label, repr(subject.data.positive), list(subject.data.feature_names)],
+                "meaning": [
+                    subject.data.label,
+                    repr(subject.data.positive),
+                    list(subject.data.feature_names),
+                ],
                 "record": codec.digest_of(subject.training_record),
                 "levels": dataclasses.asdict(subject.levels),
                 "seed": subject.seed,
                 "packages": environment(self._plan.policy.folder).packages,
             }
         )
+
+
+def without_measurements(
+    request: Request, judgements: tuple[Judgement, ...], error: str = ""
+) -> CheckEvidence:
+    """Return the evidence of a request for which nothing was measured."""
+    return CheckEvidence(
+        id=request.id,
+        check=request.check,
+        version="",
+        parameters=codec.plain(request.parameters),
+        source=request.source,
+        tests=request.tests,
+        requirements=request.requirements,
+        measurements=(),
+        judgements=judgements,
+        tables=(),
+        assumptions={},
+        not_covered=(),
+        seed=0,
+        duration_s=0.0,
+        made_at="",
+        error=error,
+    )
 
 
 def _now() -> str:

@@ -28,9 +28,7 @@ from .evidence import (
 _LARGEST_USEFUL_N = 10_000_000
 
 
-def judge(
-    requirements: Sequence[Requirement], measurements: Sequence[Measurement]
-) -> tuple[Judgement, ...]:
+def judge(requirements: Sequence[Requirement], measurements: Sequence[Measurement]) -> tuple[Judgement, ...]:
     """Return one judgement for every measurement that answers to a requirement.
 
     A requirement that no measurement answers to is `not_run`: silence is not evidence.
@@ -85,7 +83,7 @@ def decide(
         Reason(verdict=j.verdict, subject=j.requirement, text=j.message)
         for item in evidence
         for j in item.judgements
-        if not _acceptable(j)
+        if not acceptable(j)
     ]
     reasons += [
         Reason(verdict=Verdict.NOT_RUN, subject=item.id, text=f"{item.id}: declares no bound to be judged by")
@@ -103,11 +101,13 @@ def decide(
         if name not in declared
     ]
     reasons += [_waiver_reason(w) for w in waivers if w.state in {"expired", "orphaned"}]
-    explained = {test for item in evidence for test in item.tests if not all(map(_acceptable, item.judgements))}
+    explained = {
+        test for item in evidence for test in item.tests if not all(map(acceptable, item.judgements))
+    }
     reasons += [
         _test_reason(test, state)
         for test, state in session.tests.items()
-        if state != "passed" and not (state == "failed" and test in explained)
+        if state != "passed" and test not in explained
     ]
     reasons += [Reason(verdict=Verdict.ERROR, subject="session", text=text) for text in session.problems]
     if not evidence:
@@ -118,7 +118,7 @@ def decide(
         Reason(verdict=j.verdict, subject=j.requirement, text=j.message)
         for item in evidence
         for j in item.judgements
-        if _acceptable(j) and j.verdict is not Verdict.PASS
+        if acceptable(j) and j.verdict is not Verdict.PASS
     ]
     return Decision(
         outcome="blocked" if reasons else "release",
@@ -218,7 +218,7 @@ def rows_needed(requirement: Requirement, m: Measurement) -> int | None:
 
 
 def _two_digits(n: int) -> int:
-    step = 10 ** max(0, len(str(n)) - 2)
+    step = int(10 ** max(0, len(str(n)) - 2))
     return -(-n // step) * step
 
 
@@ -231,7 +231,8 @@ def _not_run(requirement: Requirement, reason: str) -> Judgement:
         requirement=requirement.id,
         scope="",
         verdict=Verdict.NOT_RUN,
-        message=f"{requirement.check}: {requirement.parameter}={requirement.bound:g} was not judged: {reason}",
+        message=f"{requirement.check}: {requirement.parameter}={requirement.bound:g} was not judged: "
+        f"{reason}",
     )
 
 
@@ -257,7 +258,8 @@ def _waived(judgement: Judgement, waivers: Sequence[Waiver], artifact_digest: st
     return judgement
 
 
-def _acceptable(judgement: Judgement) -> bool:
+def acceptable(judgement: Judgement) -> bool:
+    """Return whether a release may rest on this judgement."""
     return judgement.verdict in {Verdict.PASS, Verdict.WAIVED} or (
         judgement.verdict is Verdict.INCONCLUSIVE and judgement.tolerated
     )

@@ -12,7 +12,7 @@ from .dataset import Dataset
 from .errors import Misuse
 from .evidence import Requirement, Waiver
 from .levels import Levels, levels_for
-from .policy import CheckUse, Policy
+from .policy import CheckUse, Entry, Policy
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,15 @@ class _Use:
         return f"{self.check.name}[{','.join(values)}]" if values else self.check.name
 
 
+def use_name(use: CheckUse, checks: Mapping[str, Check]) -> str:
+    """Return the name under which a section of the policy appears: the check and what tells uses apart.
+
+    Raises:
+        Misuse: the section declares an unknown check or does not fit its parameters.
+    """
+    return _policy_use(use, checks).name
+
+
 def make_plan(policy: Policy, declarations: Sequence[Declaration], checks: Mapping[str, Check]) -> Plan:
     """Merge marks and policy into requests.
 
@@ -134,7 +143,9 @@ def make_plan(policy: Policy, declarations: Sequence[Declaration], checks: Mappi
 
 def _policy_use(use: CheckUse, checks: Mapping[str, Check]) -> _Use:
     check = _known(use.check, checks, use.source)
-    return _Use(check=check, parameters=check.bind((), use.parameters, use.source), source=use.source, tests=())
+    return _Use(
+        check=check, parameters=check.bind((), use.parameters, use.source), source=use.source, tests=()
+    )
 
 
 def _overlay(
@@ -209,9 +220,7 @@ def _as_requests(uses: Sequence[_Use], policy: Policy) -> list[Request]:
                 id=request_id,
                 check=use.check.name,
                 parameters=use.parameters,
-                requirements=tuple(
-                    _requirement(use, request_id, name, policy) for name in bounds
-                ),
+                requirements=tuple(_requirement(use, request_id, name, policy) for name in bounds),
                 source=use.source,
                 tests=use.tests,
             )
@@ -229,16 +238,15 @@ def _requirement(use: _Use, request_id: str, parameter: str, policy: Policy) -> 
         comparator=use.check.bounds[parameter],
         bound=float(use.parameters[parameter]),
         source=use.source,
-        tolerates={
-            e.scope: e.reason for e in policy.fields.inconclusive if e.requirement == requirement_id
-        },
+        tolerates={e.scope: e.reason for e in policy.fields.inconclusive if e.requirement == requirement_id},
         accepts=tuple(dict.fromkeys([*use.check.accepts, *weaker])),
     )
 
 
 def _require_known_entries(policy: Policy, requests: Sequence[Request]) -> None:
     declared = [requirement.id for request in requests for requirement in request.requirements]
-    for entry in (*policy.fields.inconclusive, *policy.fields.grades):
+    entries: tuple[Entry, ...] = (*policy.fields.inconclusive, *policy.fields.grades)
+    for entry in entries:
         if entry.requirement not in declared:
             raise Misuse(
                 f"{policy.source}: {entry.requirement!r} is not a declared requirement. "

@@ -16,34 +16,33 @@ from . import codec
 from .errors import Misuse
 from .evidence import Grade
 
-FILE_NAME = "mlgate.toml"
 
-
-class WaiverEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A waiver as written: all fields are needed, and the date is one."""
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something the policy says about one requirement."""
 
     requirement: str
+    reason: str
+
+
+class WaiverEntry(Entry, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A waiver as written: all fields are needed, and the date is one."""
+
     owner: str
     approver: str
-    reason: str
     expires: datetime.date
     scope: str = "any"
 
 
-class InconclusiveEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class InconclusiveEntry(Entry, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A requirement whose inconclusive verdict only warns, and why."""
 
-    requirement: str
-    reason: str
     scope: str = "any"
 
 
-class GradeEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GradeEntry(Entry, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A requirement for which a weaker grade of evidence will do, and why."""
 
-    requirement: str
     grade: Grade
-    reason: str
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,21 +114,6 @@ class Policy:
         return self.path.parent if self.path else Path.cwd()
 
 
-def find(root: Path) -> Path | None:
-    """Return the policy file of a project, if it has one.
-
-    Raises:
-        Misuse: both `mlgate.toml` and `[tool.mlgate]` exist; two policies are none.
-    """
-    own, shared = root / FILE_NAME, root / "pyproject.toml"
-    in_shared = shared.is_file() and re.search(r"^\s*\[tool\.mlgate[\].]", _text(shared), re.MULTILINE)
-    if own.is_file() and in_shared:
-        raise Misuse(f"both {FILE_NAME} and [tool.mlgate] in pyproject.toml exist: keep one")
-    if own.is_file():
-        return own
-    return shared if in_shared else None
-
-
 def load(path: Path) -> Policy:
     """Read and validate a policy.
 
@@ -147,6 +131,29 @@ def load(path: Path) -> Policy:
     return Policy(
         path=path, digest=codec.digest(text.encode()), fields=fields, uses=_uses(fields, text, path.name)
     )
+
+
+def require_runnable(policy: Policy) -> None:
+    """Refuse to run a policy by itself if it does not say what to run it on.
+
+    Raises:
+        Misuse: the policy names no candidate or no data, or declares no check.
+    """
+    fields = policy.fields
+    missing = [
+        f"{name} ({example})"
+        for name, value, example in (
+            ("candidate", fields.candidate, 'candidate = "models/model.onnx"'),
+            ("data", fields.data, '[data] test = "data/test.csv", label = "approved"'),
+            ("checks", fields.checks, "[checks.budget] size_mb = 1"),
+        )
+        if not value
+    ]
+    if missing:
+        raise Misuse(
+            f"{policy.source} cannot be run by itself, it names no {' and no '.join(missing)}. Add what is "
+            "missing, or run the tests that carry the requirements"
+        )
 
 
 def without_file() -> Policy:
@@ -172,7 +179,8 @@ def _validated(content: dict[str, Any], name: str) -> PolicyFields:
         raise Misuse(f"{name}: `required` names {', '.join(repeated)} twice")
     if not math.isfinite(fields.alpha) or not 0 < fields.alpha <= 0.5:
         raise Misuse(f"{name}: alpha={fields.alpha!r}. Accepted: a probability above 0, at most 0.5")
-    for entry in (*fields.waivers, *fields.inconclusive, *fields.grades):
+    entries: tuple[Entry, ...] = (*fields.waivers, *fields.inconclusive, *fields.grades)
+    for entry in entries:
         empty = [k for k in entry.__struct_fields__ if getattr(entry, k) == ""]
         if empty:
             raise Misuse(f"{name}: the entry for {entry.requirement!r} leaves {', '.join(empty)} empty")

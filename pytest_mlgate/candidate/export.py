@@ -25,7 +25,9 @@ def is_torch_module(model: Any) -> bool:
 
 def is_sklearn_estimator(model: Any) -> bool:
     """Return whether the object is a scikit-learn estimator, without importing scikit-learn."""
-    return any(t.__name__ == "BaseEstimator" and t.__module__.startswith("sklearn.") for t in type(model).__mro__)
+    return any(
+        t.__name__ == "BaseEstimator" and t.__module__.startswith("sklearn.") for t in type(model).__mro__
+    )
 
 
 def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str) -> bytes:

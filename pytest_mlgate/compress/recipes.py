@@ -52,9 +52,7 @@ def int8_dynamic(model: OnnxModel, _: Frame | None) -> bytes:
 
     _require_operators(model.onnx, {"MatMul", "Gemm"})
     with _files(model.onnx) as (source, target):
-        quantize_dynamic(
-            source, target, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8
-        )
+        quantize_dynamic(source, target, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
         return target.read_bytes()
 
 

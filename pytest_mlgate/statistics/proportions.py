@@ -43,11 +43,15 @@ def difference_interval(k1: int, n1: int, k2: int, n2: int, tails: Tails) -> tup
     _require_counts(k1, n1)
     _require_counts(k2, n2)
     p1, p2 = k1 / n1, k2 / n2
-    low = p1 - p2 - math.hypot(
-        p1 - _wilson_end(k1, n1, tails.lower, -1), _wilson_end(k2, n2, tails.lower, +1) - p2
+    low = (
+        p1
+        - p2
+        - math.hypot(p1 - _wilson_end(k1, n1, tails.lower, -1), _wilson_end(k2, n2, tails.lower, +1) - p2)
     )
-    high = p1 - p2 + math.hypot(
-        _wilson_end(k1, n1, tails.upper, +1) - p1, p2 - _wilson_end(k2, n2, tails.upper, -1)
+    high = (
+        p1
+        - p2
+        + math.hypot(_wilson_end(k1, n1, tails.upper, +1) - p1, p2 - _wilson_end(k2, n2, tails.upper, -1))
     )
     return max(-1.0, low), min(1.0, high)
 
