@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .discovery import check_names
+    from .check_names import check_names
 
     if name in check_names():
         import pytest

@@ -165,7 +165,7 @@ def read_table(value: Any, role: str) -> Frame:
     if isinstance(value, np.ndarray):
         return _wrap_array(value, role)
     try:
-        frame = nw.from_native(value, eager_only=True)
+        frame: Frame = nw.from_native(value, eager_only=True)
     except TypeError:
         raise Misuse(
             f"data: the {role} table is a {type(value).__name__}. Accepted: a pandas, polars or Arrow "

@@ -9,22 +9,16 @@ import pkgutil
 from types import ModuleType
 from typing import TypeVar
 
+from .check_names import CHECKS_PACKAGE
 from .contract import Check
 from .errors import Misuse
 from .view import View
 
-CHECKS_PACKAGE = "mlgate_checks"
 CHECKS_GROUP = "mlgate.checks"
 VIEWS_PACKAGE = "mlgate_reports"
 VIEWS_GROUP = "mlgate.reports"
 
 T = TypeVar("T", Check, View)
-
-
-def check_names() -> tuple[str, ...]:
-    """Return the names of the checks that come with the gate, without importing any of them."""
-    root = importlib.import_module(CHECKS_PACKAGE)
-    return tuple(m.name for m in pkgutil.iter_modules(root.__path__) if not m.name.startswith("_"))
 
 
 @functools.cache

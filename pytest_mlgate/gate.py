@@ -21,7 +21,7 @@ from .dataset import Dataset
 from .errors import CheckError, MissingExtra, Misuse
 from .evidence import CheckEvidence, DataIdentity, Environment, Findings, Identity, Judgement, Variant, Waiver
 from .judge import errored, judge, not_run, waive
-from .lock import SCHEMA, Lock, environment
+from .lock import SCHEMA, Lock, code_digest, environment, package_versions
 from .plan import Plan, Request
 from .subject import Subject
 
@@ -137,7 +137,7 @@ class Gate:
         given = (data, candidate, baseline, training_record)
         if self._given is not None:
             if any(new is not old for new, old in zip(given, self._given, strict=True)):
-                self._require_same(data, candidate)
+                self._require_same(*given)
             return
         started = environment(self._plan.policy.folder)
         model = as_model(candidate, data)
@@ -162,21 +162,31 @@ class Gate:
 
     def run(self, request: Request) -> CheckEvidence:
         """Return the evidence of one request, measured now or reused, judged with the waivers in force."""
+        assert self._facts is not None
         if request.id not in self._evidence:
             self._say(f"{request.id}")
+            if self.subject.data.identities() != self._facts.data:
+                reason = "the data changed after it was locked; a test must not write to the tables"
+                return without_measurements(request, errored(request.requirements, reason), error=reason)
             self._evidence[request.id] = self._measure(request, self.subject)
         evidence = self._evidence[request.id]
-        assert self._facts is not None
         judgements = waive(evidence, self._facts.waivers, self._facts.release.digest)
         return dataclasses.replace(evidence, judgements=judgements)
 
-    def _require_same(self, data: Dataset, candidate: Any) -> None:
+    def _require_same(self, data: Dataset, candidate: Any, baseline: Any, training_record: Any) -> None:
         assert self._facts is not None
-        other = as_model(candidate, data).identity.digest
-        if other != self._facts.candidate.digest or data.identities() != self._facts.data:
+        champion = as_model(baseline, data).identity.digest if baseline is not None else None
+        known = self._facts.baseline.digest if self._facts.baseline else None
+        same = (
+            data.identities() == self._facts.data
+            and as_model(candidate, data).identity.digest == self._facts.candidate.digest
+            and champion == known
+            and training_record == self.subject.training_record
+        )
+        if not same:
             raise Misuse(
-                "two candidates or two data sets in one session: a decision speaks of one candidate on one "
-                "data set. Give mlgate_candidate and mlgate_data one value, or run pytest once for each"
+                "two candidates, baselines, training records or data sets in one session: a decision speaks "
+                "of one of each. Let every mlgate_* fixture give one value, or run pytest once for each"
             )
 
     def _lock(
@@ -350,7 +360,8 @@ class Gate:
                 "record": codec.digest_of(subject.training_record),
                 "levels": dataclasses.asdict(subject.levels),
                 "seed": subject.seed,
-                "packages": environment(self._plan.policy.folder).packages,
+                "packages": package_versions(),
+                "code": code_digest(),
             }
         )
 

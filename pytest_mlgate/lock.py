@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
+import importlib.util
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +55,24 @@ class Lock:
 def environment(folder: Path) -> Environment:
     """Return machine, package versions and code revision; nothing of the process environment."""
     revision, dirty = _revision(folder)
-    return Environment(machine=fingerprint(), packages=_versions(), revision=revision, dirty=dirty)
+    return Environment(machine=fingerprint(), packages=package_versions(), revision=revision, dirty=dirty)
 
 
-def _versions() -> dict[str, str]:
+@functools.cache
+def code_digest() -> str:
+    """Return the digest of the gate's own source: evidence made by other code is never reused."""
+    state = hashlib.sha256()
+    for package in ("pytest_mlgate", "mlgate_checks"):
+        root = Path(str(importlib.util.find_spec(package).origin)).parent  # type: ignore[union-attr]
+        for path in sorted(root.rglob("*.py")):
+            state.update(f"{package}/{path.relative_to(root)}\x00".encode())
+            state.update(path.read_bytes())
+    return "sha256:" + state.hexdigest()
+
+
+@functools.cache
+def package_versions() -> dict[str, str]:
+    """Return the installed versions of the packages that can change a figure or a verdict."""
     found = {}
     for name in _PACKAGES:
         try:

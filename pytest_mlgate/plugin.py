@@ -288,7 +288,7 @@ def _start(config: pytest.Config, policy: Any) -> GateSession:
 
 
 def _register_marks(config: pytest.Config) -> None:
-    from .discovery import check_names
+    from .check_names import check_names
 
     if config.option.help or getattr(config.option, "markers", False):
         from .discovery import checks

@@ -190,9 +190,8 @@ class GateSession:
     def attach(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Put what was measured on the report, as text: reports travel between processes."""
         if self.carries(item.nodeid) or MISUSE in item.stash:
-            carried = ItemReport(
-                evidence=tuple(item.stash.get(EVIDENCE, None) or ()), misuse=item.stash.get(MISUSE, "")
-            )
+            measured: list[CheckEvidence] = item.stash.get(EVIDENCE, [])
+            carried = ItemReport(evidence=tuple(measured), misuse=item.stash.get(MISUSE, ""))
             report.mlgate = codec.to_json(carried).decode()  # type: ignore[attr-defined]
 
     def record(self, report: pytest.TestReport) -> None:
@@ -233,8 +232,8 @@ class GateSession:
             self._problems.append("two test workers collected different requirements")
         self._requests = self._requests or content.requests
         self._tests.update({t: "deselected" for t in content.deselected if t not in self._tests})
-        if self._facts and content.facts and content.facts.release != self._facts.release:
-            self._problems.append("two test workers measured different release artifacts")
+        if self._facts and content.facts and _subject_of(content.facts) != _subject_of(self._facts):
+            self._problems.append("two test workers measured different artifacts or data")
         self._facts = self._facts or content.facts
 
     def finish(self) -> None:
@@ -313,6 +312,10 @@ def declarations_of(item: pytest.Item, policy: Policy, checks: dict[str, Any]) -
         for mark in reversed(list(item.iter_markers()))
         if mark.name in checks and (mark.args or mark.kwargs or asks or mark.name in in_policy)
     ]
+
+
+def _subject_of(facts: Facts) -> tuple[object, ...]:
+    return facts.candidate, facts.baseline, facts.release, facts.data, facts.lock
 
 
 def _state(report: pytest.TestReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ class Candidate:
         output: whether the model answers with probabilities or with logits.
         threshold: the probability from which on a row counts as positive.
         name: how reports call it; by default its class or file.
+        features: the columns it reads, in its order, where they differ from the data's.
     """
 
     model: Any
     output: Output = "probability"
     threshold: float = 0.5
     name: str = ""
+    features: Sequence[str] | None = None
 
 
 def as_model(given: Any, data: Dataset) -> Model:
@@ -42,7 +45,9 @@ def as_model(given: Any, data: Dataset) -> Model:
     """
     candidate = given if isinstance(given, Candidate) else Candidate(given)
     model = candidate.model
-    features = data.feature_names
+    features = data.feature_names if candidate.features is None else tuple(candidate.features)
+    for role in data.tables:
+        data.require_columns(features, role, "candidate: features")
     if not 0 < candidate.threshold < 1:
         raise CandidateRefused(f"threshold={candidate.threshold!r} must be a probability between 0 and 1")
     if isinstance(model, str | Path):
@@ -62,7 +67,7 @@ def as_model(given: Any, data: Dataset) -> Model:
     elif export.is_sklearn_estimator(model):
         onnx, kind = export.export_sklearn(model, sample, features, name), "scikit-learn estimator"
     elif callable(model):
-        return _black_box(candidate, name, data)
+        return _black_box(candidate, name, features, data)
     else:
         raise CandidateRefused(
             f"the candidate is a {type(model).__name__}. Accepted: a torch module, a scikit-learn estimator, "
@@ -79,12 +84,12 @@ def as_model(given: Any, data: Dataset) -> Model:
     )
 
 
-def _black_box(candidate: Candidate, name: str, data: Dataset) -> BlackBox:
+def _black_box(candidate: Candidate, name: str, features: tuple[str, ...], data: Dataset) -> BlackBox:
     def with_digest(digest: str) -> BlackBox:
         return BlackBox(
             function=candidate.model,
             name=name,
-            features=data.feature_names,
+            features=features,
             digest=digest,
             output=candidate.output,
             threshold=candidate.threshold,
