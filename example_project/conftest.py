@@ -7,8 +7,7 @@ import os
 
 import pytest
 from loan_approval.data import FEATURES, LABEL, SENSITIVE, careless_features, clean, load_raw, load_split
-from loan_approval.model import THRESHOLD, load_candidate, load_careless
-from loan_approval.train import MODELS
+from loan_approval.model import MODELS, THRESHOLD, load_candidate, load_careless
 
 from pytest_mlgate import Candidate, Dataset
 

@@ -196,8 +196,8 @@ def describe(m: Measurement) -> str:
 
 
 def significant(value: float) -> str:
-    """Return the number with three significant digits below 1000, whole above."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    """Return the number with three significant digits, whole from 1000 to a million million."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.3g}"
 
 
 def rows_needed(requirement: Requirement, m: Measurement) -> int | None:

@@ -69,6 +69,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
 
     collected = PolicyFile.from_parent(parent, path=file_path)
     collected.policy = session.policy
+    collected.measure = measure_item
     return collected
 
 

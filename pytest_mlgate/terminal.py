@@ -16,6 +16,8 @@ _COLOURS = {
     Verdict.INCONCLUSIVE: {"yellow": True},
     Verdict.WAIVED: {"yellow": True},
 }
+_LONGEST_SCOPE = 43
+_Row = tuple[str, str, str, str, str]
 _HEADER = ("requirement", "measured", "interval", "bound", "verdict")
 
 
@@ -54,8 +56,7 @@ class Progress:
 def write_summary(reporter: Any, run: Run, report: str) -> None:
     """Print the requirements worst first, what blocks, what only warns, and where the report is."""
     reporter.section("mlgate", sep="=")
-    rows = [(_row(e, j), j.verdict) for e in run.evidence for j in e.judgements]
-    rows.sort(key=lambda row: SEVERITY.index(row[1]))
+    rows = _rows(run)
     widths = [max(len(r[i]) for r in [_HEADER, *(row for row, _ in rows)]) for i in range(len(_HEADER))]
     reporter.write_line("  ".join(h.ljust(w) for h, w in zip(_HEADER, widths, strict=True)).rstrip())
     for row, verdict in rows:
@@ -86,10 +87,23 @@ def failure_text(judgements: Sequence[Judgement], evidence: CheckEvidence, artif
     )
 
 
-def _row(evidence: CheckEvidence, judgement: Judgement) -> tuple[str, str, str, str, str]:
+def _rows(run: Run) -> list[tuple[_Row, Verdict]]:
+    """Return one row per judgement, worst first; of the passes of one requirement only the first."""
+    rows: list[tuple[_Row, Verdict]] = []
+    for evidence in run.evidence:
+        for requirement in evidence.requirements:
+            judged = [j for j in evidence.judgements if j.requirement == requirement.id]
+            passed = [j for j in judged if j.verdict is Verdict.PASS]
+            rows += [(_row(evidence, j, 0), j.verdict) for j in judged if j.verdict is not Verdict.PASS]
+            rows += [(_row(evidence, j, len(passed) - 1), j.verdict) for j in passed[:1]]
+    return sorted(rows, key=lambda row: SEVERITY.index(row[1]))
+
+
+def _row(evidence: CheckEvidence, judgement: Judgement, alike: int) -> _Row:
     requirement = next(r for r in evidence.requirements if r.id == judgement.requirement)
     m = evidence.measurements[judgement.measurement] if judgement.measurement is not None else None
-    name = f"{judgement.requirement}{f' [{judgement.scope}]' if judgement.scope else ''}"
+    scope = judgement.scope if len(judgement.scope) <= _LONGEST_SCOPE else "..." + judgement.scope[-40:]
+    name = f"{judgement.requirement}{f' [{scope}]' if scope else ''}{f' and {alike} more' if alike else ''}"
     bound = f"{requirement.comparator} {requirement.bound:g}"
     verdict = f"{judgement.verdict}{' (warns)' if judgement.tolerated else ''}"
     return name, _value(m), _interval(m), bound, verdict

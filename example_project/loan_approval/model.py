@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from .data import BETTER_WHEN_HIGHER, FEATURES, WORSE_WHEN_HIGHER
 
+MODELS: Final = Path(__file__).resolve().parent.parent / "models"
+
 # Approve at one in four: to decline an applicant whom an underwriter would have approved is held to cost
 # three times what it costs to pass on one whom an underwriter would then decline, and 1 / (1 + 3) is where
 # both balance.

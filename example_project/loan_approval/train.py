@@ -28,10 +28,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 
 from .data import FEATURES, LABEL, careless_features, clean, digest, load_raw, load_split, matrix
-from .model import CarelessNet, LoanNet
+from .model import MODELS, CarelessNet, LoanNet
 from .record import Sampling, StepCounter, one_thread
 
-MODELS: Final = Path(__file__).resolve().parent.parent / "models"
 OUTPUTS: Final = (
     "candidate.pt",
     "candidate.training.json",

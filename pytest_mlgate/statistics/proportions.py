@@ -80,6 +80,8 @@ def ratio_interval(k1: int, n1: int, k2: int, n2: int, tails: Tails) -> tuple[fl
 
 
 def _wilson_end(successes: int, n: int, alpha: float, sign: int) -> float:
+    if successes == (0 if sign < 0 else n):
+        return float(successes > 0)
     z = float(-ndtri(alpha))
     p = successes / n
     center = p + z * z / (2 * n)

@@ -1,0 +1,71 @@
+"""What every template is given: the run, and the same facts in the order in which reports tell them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_mlgate.evidence import CheckEvidence, Run
+from pytest_mlgate.judge import acceptable
+
+from ._chart import WIDTH, bar_width, interval_chart
+from ._rows import counts, headline, informative, interval, observed, rows
+from ._tables import group_measurements, group_tables, tables_of
+from ._untested import not_tested
+
+#: What each verdict means, in the words of the judge's rules.
+MEANINGS = {
+    "pass": "the whole interval is on the right side of the bound",
+    "fail": "the whole interval is on the wrong side of the bound",
+    "inconclusive": "the interval contains the bound",
+    "not_run": "nothing was measured that the bound could be compared with",
+    "error": "the check broke, or its value is not a usable number",
+    "waived": "not met, and excepted in writing",
+}
+#: A sign beside the word, so that no verdict is told by colour alone.
+SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "not_run": "○", "error": "!", "waived": "◇"}
+
+
+def context(run: Run) -> dict[str, Any]:
+    """Return what the templates show."""
+    listed = rows(run)
+    return {
+        "run": run,
+        "blocked": run.decision.outcome == "blocked",
+        "headline": headline(run),
+        "rows": listed,
+        "counts": counts(listed),
+        "identities": identities(run),
+        "group_tables": group_tables(run),
+        "group_measurements": group_measurements(run),
+        "gaps": not_tested(run),
+    }
+
+
+def functions() -> dict[str, Any]:
+    """Return the pure functions and constants that the templates' macros call."""
+    return {
+        "tables_of": tables_of,
+        "informative": informative,
+        "observed": observed,
+        "interval": interval,
+        "holds": holds,
+        "interval_chart": interval_chart,
+        "bar_width": bar_width,
+        "chart_width": WIDTH,
+        "meanings": MEANINGS,
+        "signs": SIGNS,
+    }
+
+
+def holds(item: CheckEvidence) -> bool:
+    """Return whether a release may rest on every judgement of a check."""
+    return bool(item.judgements) and all(map(acceptable, item.judgements))
+
+
+def identities(run: Run) -> tuple[tuple[str, Any], ...]:
+    """Return the models of the run by role; what is absent is `None`."""
+    return (
+        ("release artifact", run.release),
+        ("candidate", run.candidate),
+        ("baseline", run.baseline),
+    )
