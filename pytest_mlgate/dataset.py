@@ -70,8 +70,12 @@ class Dataset:
 
     @functools.cached_property
     def classes(self) -> tuple[Any, ...]:
-        """The distinct label values of the test table, sorted."""
-        return tuple(sorted(set(self.tables["test"][self.label].to_list()), key=str))
+        """The distinct label values of the test table, in the order of their values."""
+        values = set(self.tables["test"][self.label].to_list())
+        try:
+            return tuple(sorted(values))
+        except TypeError:  # labels of mixed types have no order of their own
+            return tuple(sorted(values, key=str))
 
     def labels(self, role: str = "test") -> NDArray[np.bool_]:
         """Return which rows are of the positive class, shape (n,)."""

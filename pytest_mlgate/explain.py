@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .evidence import CheckEvidence, Run, Table
 from .judge import describe
+from .text import clean
 
 
 def explain(run: Run, name: str) -> list[str]:
@@ -23,7 +24,10 @@ def explain(run: Run, name: str) -> list[str]:
     lines = []
     for item in found:
         lines.extend(_one(item, run))
-    return lines
+    return [
+        f"{line[: len(line) - len(line.lstrip())]}{clean(line)}" if not line.isprintable() else line
+        for line in lines
+    ]
 
 
 def _one(item: CheckEvidence, run: Run) -> list[str]:

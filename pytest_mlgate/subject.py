@@ -25,12 +25,13 @@ class Subject:
     training_record: dict[str, Any] | None
     levels: Levels
     seed: int
-    _answers: dict[tuple[str, str], Scores] = field(default_factory=dict)
+    _answers: dict[tuple[object, ...], Scores] = field(default_factory=dict)
 
     def scores(self, model: Model | None = None, role: str = "test") -> Scores:
         """Return the probabilities of a model (the release artifact by default) on a table, cached."""
         chosen = model if model is not None else self.release
-        key = (chosen.identity.digest, role)
+        meaning = getattr(chosen, "output", ""), getattr(chosen, "features", ())
+        key = (chosen.identity.digest, *meaning, role)
         if key not in self._answers:
             self._answers[key] = chosen.predict_proba(self.data.tables[role])
         return self._answers[key]

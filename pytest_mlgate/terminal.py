@@ -7,6 +7,8 @@ from typing import Any
 
 from .evidence import SEVERITY, CheckEvidence, Judgement, Measurement, Run, Verdict
 from .judge import significant
+from .overview import overview
+from .text import clean
 
 _COLOURS = {
     Verdict.PASS: {"green": True},
@@ -64,11 +66,11 @@ def write_summary(reporter: Any, run: Run, report: str) -> None:
         reporter.write("  ".join(cells) + "  ")
         reporter.write_line(last.rstrip(), **_COLOURS[verdict])
     for reason in run.decision.warnings:
-        reporter.write_line(f"warning: {reason.text}", yellow=True)
+        reporter.write_line(f"warning: {clean(reason.text)}", yellow=True)
     blocked = run.decision.outcome == "blocked"
     for reason in run.decision.reasons:
-        reporter.write_line(f"blocks: {reason.text}", red=True)
-    artifact = f" {run.release.name} {run.release.digest[:19]}" if run.release else ""
+        reporter.write_line(f"blocks: {clean(reason.text)}", red=True)
+    artifact = f" {clean(run.release.name)} {run.release.digest[:19]}" if run.release else ""
     reporter.write_line(
         f"decision: {run.decision.outcome}{artifact}", bold=True, red=blocked, green=not blocked
     )
@@ -77,7 +79,7 @@ def write_summary(reporter: Any, run: Run, report: str) -> None:
 
 def failure_text(judgements: Sequence[Judgement], evidence: CheckEvidence, artifact: str) -> str:
     """Return the message of a failed requirement: measured, bound, where, and what to do next."""
-    lines = [f"{j.message}{f' [{j.scope}]' if j.scope and j.measurement is None else ''}" for j in judgements]
+    lines = [clean(j.message) for j in judgements]
     return "\n".join(
         [
             *lines,
@@ -88,23 +90,17 @@ def failure_text(judgements: Sequence[Judgement], evidence: CheckEvidence, artif
 
 
 def _rows(run: Run) -> list[tuple[_Row, Verdict]]:
-    """Return one row per judgement, worst first; of the passes of one requirement only the first."""
-    rows: list[tuple[_Row, Verdict]] = []
-    for evidence in run.evidence:
-        for requirement in evidence.requirements:
-            judged = [j for j in evidence.judgements if j.requirement == requirement.id]
-            passed = [j for j in judged if j.verdict is Verdict.PASS]
-            rows += [(_row(evidence, j, 0), j.verdict) for j in judged if j.verdict is not Verdict.PASS]
-            rows += [(_row(evidence, j, len(passed) - 1), j.verdict) for j in passed[:1]]
+    rows = [(_row(e, j, alike), j.verdict) for e in run.evidence for j, alike in overview(e)]
     return sorted(rows, key=lambda row: SEVERITY.index(row[1]))
 
 
 def _row(evidence: CheckEvidence, judgement: Judgement, alike: int) -> _Row:
-    requirement = next(r for r in evidence.requirements if r.id == judgement.requirement)
+    requirement = next((r for r in evidence.requirements if r.id == judgement.requirement), None)
     m = evidence.measurements[judgement.measurement] if judgement.measurement is not None else None
-    scope = judgement.scope if len(judgement.scope) <= _LONGEST_SCOPE else "..." + judgement.scope[-40:]
+    scope = clean(judgement.scope)
+    scope = scope if len(scope) <= _LONGEST_SCOPE else f"...{scope[3 - _LONGEST_SCOPE :]}"
     name = f"{judgement.requirement}{f' [{scope}]' if scope else ''}{f' and {alike} more' if alike else ''}"
-    bound = f"{requirement.comparator} {requirement.bound:g}"
+    bound = f"{requirement.comparator} {requirement.bound:g}" if requirement else "-"
     verdict = f"{judgement.verdict}{' (warns)' if judgement.tolerated else ''}"
     return name, _value(m), _interval(m), bound, verdict
 

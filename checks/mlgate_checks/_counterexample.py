@@ -165,6 +165,7 @@ def _find(count: int, harm: Callable[[int], float], tolerance: float, seed: int)
     try:
         import hypothesis
         from hypothesis import strategies
+        from hypothesis.errors import NoSuchExample
     except ImportError:
         raise MissingExtra("Hypothesis", "robustness") from None
 
@@ -182,13 +183,12 @@ def _find(count: int, harm: Callable[[int], float], tolerance: float, seed: int)
         phases=(hypothesis.Phase.generate, hypothesis.Phase.target, hypothesis.Phase.shrink),
         verbosity=hypothesis.Verbosity.quiet,
         backend="hypothesis",
-        suppress_health_check=list(hypothesis.HealthCheck),
     )
     with _no_folder():
         try:
             chance = Random(seed)  # noqa: S311 - a search, not a secret
             return int(hypothesis.find(positions, violates, settings=settings, random=chance))
-        except hypothesis.errors.NoSuchExample:
+        except NoSuchExample:
             return None
 
 

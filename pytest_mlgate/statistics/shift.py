@@ -23,8 +23,8 @@ def kolmogorov_smirnov_interval(
 ) -> tuple[float, tuple[float, float]]:
     """Return the Kolmogorov-Smirnov distance of two samples and the interval of the true distance.
 
-    Lower end: Massart 1990, Annals of Probability 18:1269, for either sample at half the level. NaN must
-    have been removed.
+    Lower end: the two-sample form of Massart's inequality (Wei and Dudley 2012, Statistics and Probability
+    Letters 82:636). NaN must have been removed.
 
     Raises:
         ValueError: one of the samples is empty.
@@ -37,7 +37,7 @@ def kolmogorov_smirnov_interval(
     of_current = np.searchsorted(np.sort(current), cuts, side="right")
     gaps = of_reference / n - of_current / m
     at = int(np.argmax(np.abs(gaps)))
-    radius = _massart_radius(n, tails.lower / 2) + _massart_radius(m, tails.lower / 2)
+    radius = math.sqrt(math.log(2 / tails.lower) / 2 * (1 / n + 1 / m))
     return _around_maximum(int(of_reference[at]), n, int(of_current[at]), m, radius, tails)
 
 
@@ -46,7 +46,7 @@ def total_variation_interval(
 ) -> tuple[float, tuple[float, float]]:
     """Return the total variation distance of two count vectors over the same categories, with interval.
 
-    Lower end: Weissman et al. 2003 (HP Labs HPL-2003-97), the L1 deviation of an empirical distribution.
+    Lower end: Hoeffding 1963, JASA 58:13, for the difference of two means, over all 2^k sets at once.
 
     Raises:
         ValueError: one of the samples is empty or the vectors differ in length.
@@ -56,8 +56,9 @@ def total_variation_interval(
         raise ValueError("a distance between two samples needs rows in both, over the same categories")
     more_in_reference = reference / n > current / m
     in_reference, in_current = int(reference[more_in_reference].sum()), int(current[more_in_reference].sum())
-    radius = _l1_radius(n, len(reference), tails.lower / 2) + _l1_radius(m, len(reference), tails.lower / 2)
-    return _around_maximum(in_reference, n, in_current, m, radius / 2, tails)
+    sets = len(reference) * math.log(2)
+    radius = math.sqrt((sets + math.log(1 / tails.lower)) / 2 * (1 / n + 1 / m))
+    return _around_maximum(in_reference, n, in_current, m, radius, tails)
 
 
 def _around_maximum(
@@ -67,11 +68,3 @@ def _around_maximum(
     larger, smaller = ((k1, n1), (k2, n2)) if k1 / n1 >= k2 / n2 else ((k2, n2), (k1, n1))
     _, high = difference_interval(*larger, *smaller, tails)
     return distance, (max(0.0, distance - radius), high)
-
-
-def _massart_radius(n: int, alpha: float) -> float:
-    return math.sqrt(math.log(2 / alpha) / (2 * n))
-
-
-def _l1_radius(n: int, categories: int, alpha: float) -> float:
-    return math.sqrt(2 * (categories * math.log(2) - math.log(alpha)) / n)

@@ -8,7 +8,7 @@ from pytest_mlgate.evidence import CheckEvidence, Run
 from pytest_mlgate.judge import acceptable
 
 from ._chart import WIDTH, bar_width, interval_chart
-from ._rows import counts, headline, informative, interval, observed, rows
+from ._rows import counts, headline, informative, interval, observed, overview_rows, rows
 from ._tables import group_measurements, group_tables, tables_of
 from ._untested import not_tested
 
@@ -32,7 +32,8 @@ def context(run: Run) -> dict[str, Any]:
         "run": run,
         "blocked": run.decision.outcome == "blocked",
         "headline": headline(run),
-        "rows": listed,
+        "rows": overview_rows(run),
+        "judged": len(listed),
         "counts": counts(listed),
         "identities": identities(run),
         "group_tables": group_tables(run),

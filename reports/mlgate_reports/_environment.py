@@ -9,8 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pytest_mlgate.text import clean
+
 from ._context import functions
-from ._text import NAME_LIMIT, clean, code_block, code_span, escape_markdown, shown
+from ._text import NAME_LIMIT, code_block, code_span, escape_markdown, shown
 
 
 @functools.cache

@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 
 from pytest_mlgate.evidence import Json, Measurement, Run
+from pytest_mlgate.text import clean
 
 from ._card import stated
 from ._rows import informative, rows
-from ._text import NAME_LIMIT, clean
+from ._text import NAME_LIMIT
 
 #: The Hub reads the whole block on every page view; the text below it and evidence.json hold the rest.
 MOST_MEASUREMENTS = 300

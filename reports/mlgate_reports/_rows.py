@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ from pytest_mlgate.evidence import (
     Run,
     Verdict,
 )
+from pytest_mlgate.overview import overview
+from pytest_mlgate.text import clean
 
-from ._text import ABSENT, NAME_LIMIT, clean, number
+from ._text import ABSENT, NAME_LIMIT, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Row:
     #: `None` only in evidence that does not agree with itself; such a folder must still be readable.
     requirement: Requirement | None
     measurement: Measurement | None
+    #: How many more passes of the same requirement this row stands for.
+    alike: int = 0
 
     @property
     def verdict(self) -> Verdict:
@@ -81,6 +86,16 @@ class Row:
 def rows(run: Run) -> tuple[Row, ...]:
     """Return one row per judgement, the worst verdict first, then by requirement and scope."""
     found = [_row(item, judgement) for item in run.evidence for judgement in item.judgements]
+    return tuple(sorted(found, key=_order))
+
+
+def overview_rows(run: Run) -> tuple[Row, ...]:
+    """Return all rows that do not pass, and one for the passes of each requirement, worst first."""
+    found = [
+        dataclasses.replace(_row(item, judgement), alike=alike)
+        for item in run.evidence
+        for judgement, alike in overview(item)
+    ]
     return tuple(sorted(found, key=_order))
 
 

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 
 from pytest_mlgate.judge import significant
+from pytest_mlgate.text import TEXT_LIMIT, clean
 
-#: Longer texts end in an ellipsis and their length; all of them is in evidence.json.
-TEXT_LIMIT = 2_000
 NAME_LIMIT = 120
 
 ABSENT = "\N{EM DASH}"
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-#: Zero-width joiners belong to the spelling of Persian, Hindi and others; all else of the kind only hides.
-_JOINERS = "\u200c\u200d"
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"}
 _MARKDOWN = re.compile(
@@ -33,14 +28,6 @@ _MARKDOWN = re.compile(
 #: What would start a list, a heading or a rule; the minus of a number would not.
 _LINE_START = re.compile(r"(\d{1,9}(?=[.)](?:\s|$))|(?=[-+](?:\s|$)|--|=|#))")
 _CODE = re.compile(r"[A-Za-z0-9_.,:/=+@#%\[\]()-]+( [A-Za-z0-9_.,:/=+@#%\[\]()-]+)*")
-
-
-def clean(text: str, limit: int = TEXT_LIMIT) -> str:
-    """Return the text on one line, of limited length, with hidden characters made visible."""
-    cut = f"{text[:limit]}\N{HORIZONTAL ELLIPSIS} ({len(text):,} characters)" if len(text) > limit else text
-    if not cut.isprintable():
-        cut = "".join(map(_visible, cut))
-    return " ".join(cut.split())
 
 
 def shown(value: object) -> str:
@@ -96,12 +83,3 @@ def _inert(match: re.Match[str]) -> str:
     if character in ":.":
         return f"&#{ord(character)};"
     return f"\\{character}"
-
-
-def _visible(character: str) -> str:
-    category = unicodedata.category(character)
-    if character in "\n\r\t\v\f\x85" or category in {"Zl", "Zp", "Zs"}:
-        return " "
-    if category == "Cf" and character not in _JOINERS:
-        return f"[U+{ord(character):04X}]"
-    return _REPLACEMENT if category in {"Cc", "Cs"} else character

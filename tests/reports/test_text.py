@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from mlgate_reports._text import clean, code_block, code_span, escape_markdown, number, shown
+from mlgate_reports._text import code_block, code_span, escape_markdown, number, shown
+from pytest_mlgate.text import clean
 
 
 def test_hidden_characters_become_visible():
