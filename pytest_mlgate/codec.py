@@ -17,7 +17,7 @@ def to_json(value: object) -> bytes:
     Raises:
         ValueError: a float is NaN or infinite; such a value has no place in evidence.
     """
-    builtins = msgspec.to_builtins(value)
+    builtins = msgspec.to_builtins(value, enc_hook=_number)
     _refuse_non_finite(builtins, "$")
     compact = msgspec.json.encode(builtins, order="sorted")
     return msgspec.json.format(compact, indent=2) + b"\n"
@@ -54,6 +54,13 @@ def schema_of(kind: type[object], uri: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of `kind`, named by its version's URI."""
     schema = msgspec.json.schema(kind)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": uri, **schema}
+
+
+def _number(value: Any) -> Any:
+    """Return the Python number of a numpy scalar, without importing numpy."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} has no place in evidence")
 
 
 def _refuse_non_finite(value: Any, path: str) -> None:

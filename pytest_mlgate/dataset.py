@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,12 @@ class Dataset:
     prediction: str | None = None
     positive: Any = 1
 
+    def __post_init__(self) -> None:
+        """Take a single name for a list of one."""
+        for field in ("features", "sensitive"):
+            if isinstance(getattr(self, field), str):
+                object.__setattr__(self, field, (getattr(self, field),))
+
     @functools.cached_property
     def tables(self) -> dict[str, Frame]:
         """The tables that were given, by role, read and wrapped."""
@@ -67,6 +74,12 @@ class Dataset:
             return tuple(self.features)
         aside = {self.label, self.prediction, *self.sensitive}
         return tuple(name for name in self.tables["test"].columns if name not in aside)
+
+    @property
+    def meaning(self) -> list[Any]:
+        """What the columns mean: evidence made with another meaning is other evidence."""
+        fixed = [self.label, repr(self.positive), self.prediction]
+        return [*fixed, list(self.feature_names), list(self.sensitive)]
 
     @functools.cached_property
     def classes(self) -> tuple[Any, ...]:
@@ -107,6 +120,13 @@ class Dataset:
             Misuse: an empty table, a column that a table lacks, or a label of one class.
         """
         wanted = [*self.feature_names, *self.sensitive]
+        if not self.feature_names:
+            raise Misuse("data: no column is left for the model to read; name some with features=[...]")
+        if self.label in self.feature_names:
+            raise Misuse(f"data: label {self.label!r} is named as a feature too")
+        repeated = sorted({n for n in self.feature_names if self.feature_names.count(n) > 1})
+        if repeated:
+            raise Misuse(f"data: features names {', '.join(repeated)} twice")
         for role, frame in self.tables.items():
             if not len(frame):
                 raise Misuse(f"data: the {role} table has no rows")
@@ -175,6 +195,10 @@ def read_table(value: Any, role: str) -> Frame:
             f"data: the {role} table is a {type(value).__name__}. Accepted: a pandas, polars or Arrow "
             "table, a numpy array, or the path of a CSV or Parquet file"
         ) from None
+    except Exception as error:  # tables of other libraries refuse in ways of their own
+        raise Misuse(f"data: the {role} table cannot be read: {error}") from None
+    if not all(isinstance(name, str) for name in frame.columns):
+        raise Misuse(f"data: the {role} table has column names that are not text: rename them")
     if len(set(frame.columns)) < len(frame.columns):
         raise Misuse(f"data: the {role} table has two columns of the same name")
     return frame
@@ -186,6 +210,8 @@ def matrix(frame: Frame, names: Sequence[str]) -> NDArray[np.float32]:
     Raises:
         CheckError: a column holds something that is not a number.
     """
+    if not names:
+        raise CheckError("there is no column to read")
     columns = []
     for name in names:
         try:
@@ -202,7 +228,10 @@ def is_missing(value: Any) -> bool:
 
 def _differs_from_itself(value: Any) -> bool:
     other = value
-    return bool(value != other)
+    try:
+        return bool(value != other)
+    except TypeError:  # pandas' NA refuses to be true or false
+        return True
 
 
 def content_digest(frame: Frame) -> str:
@@ -211,10 +240,13 @@ def content_digest(frame: Frame) -> str:
     for name in frame.columns:
         state.update(f"{name!r}\x00{len(frame)}\x00".encode())
         series = frame[name]
-        if series.dtype.is_numeric() or series.dtype == nw.Boolean:
+        if series.dtype.is_integer() and not series.null_count():
+            state.update(np.asarray(series.to_numpy()).astype("<i8").tobytes())
+        elif series.dtype.is_numeric():
             state.update(np.asarray(series.cast(nw.Float64).to_numpy(), dtype="<f8").tobytes())
         else:
-            state.update("\x1f".join("\x00" if is_missing(v) else str(v) for v in series.to_list()).encode())
+            cells = [None if is_missing(v) else str(v) for v in series.to_list()]
+            state.update(json.dumps(cells).encode())
     return "sha256:" + state.hexdigest()
 
 
@@ -227,6 +259,8 @@ def _as_text(value: Any) -> str:
 def _wrap_array(value: NDArray[Any], role: str) -> Frame:
     if value.ndim < 2:
         raise Misuse(f"data: the {role} array has {value.ndim} dimension; rows and columns are needed")
+    if not value.size:
+        raise Misuse(f"data: the {role} array has no rows")
     flat = value.reshape(len(value), -1)
     columns = {f"x{i}": flat[:, i] for i in range(flat.shape[1])}
     frame: Frame = nw.from_dict(columns, backend=_backend())

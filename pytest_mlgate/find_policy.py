@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import Any
 
 from .errors import Misuse
 
@@ -14,12 +14,40 @@ def find(root: Path) -> Path | None:
     """Return the policy file of a project, if it has one.
 
     Raises:
-        Misuse: both `mlgate.toml` and `[tool.mlgate]` exist; two policies are none.
+        Misuse: both `mlgate.toml` and `[tool.mlgate]` exist; two policies are none. Or `pyproject.toml`
+            speaks of the gate and cannot be read, so that what it says is unknown.
     """
     own, shared = root / FILE_NAME, root / "pyproject.toml"
-    in_shared = shared.is_file() and re.search(rb"^\s*\[tool\.mlgate[\].]", shared.read_bytes(), re.MULTILINE)
+    in_shared = shared.is_file() and _has_section(shared)
     if own.is_file() and in_shared:
         raise Misuse(f"both {FILE_NAME} and [tool.mlgate] in pyproject.toml exist: keep one")
     if own.is_file():
         return own
     return shared if in_shared else None
+
+
+def section_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a parsed `pyproject.toml` says about the gate; empty if it says nothing.
+
+    Raises:
+        Misuse: `tool.mlgate` is not a table.
+    """
+    tool = content.get("tool", {})
+    section = tool.get("mlgate", {}) if isinstance(tool, dict) else {}
+    if not isinstance(section, dict):
+        raise Misuse(f"pyproject.toml: tool.mlgate is {section!r}, not a table")
+    return section
+
+
+def _has_section(path: Path) -> bool:
+    data = path.read_bytes()
+    if b"mlgate" not in data:
+        return False
+    import tomllib
+
+    try:
+        content = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise Misuse(f"pyproject.toml: not TOML: {error}") from None
+    tool = content.get("tool")
+    return isinstance(tool, dict) and "mlgate" in tool

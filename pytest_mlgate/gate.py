@@ -305,7 +305,9 @@ class Gate:
         error = ""
         findings = Findings(measurements=())
         try:
-            findings = check.function(subject, **request.parameters)
+            # Through JSON and back: what cannot be evidence must fail here, and what is stored is judged.
+            found = codec.to_json(check.function(subject, **request.parameters))
+            findings = codec.from_json(found, Findings)
             judgements = judge(request.requirements, findings.measurements)
         except MissingExtra as problem:
             error = str(problem)
@@ -350,13 +352,9 @@ class Gate:
                 "parameters": codec.plain(request.parameters),
                 "id": request.id,
                 "models": digests,
-                "thresholds": [m.threshold if m else None for m in models],
+                "read as": [_reading(m) if m else None for m in models],
                 "data": [dataclasses.asdict(i) for i in subject.data.identities()],
-                "meaning": [
-                    subject.data.label,
-                    repr(subject.data.positive),
-                    list(subject.data.feature_names),
-                ],
+                "meaning": subject.data.meaning,
                 "record": codec.digest_of(subject.training_record),
                 "levels": dataclasses.asdict(subject.levels),
                 "seed": subject.seed,
@@ -364,6 +362,12 @@ class Gate:
                 "code": code_digest(),
             }
         )
+
+
+def _reading(model: Model) -> list[Any]:
+    """Return what turns a model's bytes into decisions; with another reading, evidence is other evidence."""
+    fields = ("output", "features", "positive_column")
+    return [model.threshold, *(getattr(model, field, None) for field in fields)]
 
 
 def without_measurements(

@@ -26,6 +26,8 @@ from .evidence import (
 
 #: Where an interval would have to shrink more than this, the estimate sits on the bound and no n decides.
 _LARGEST_USEFUL_N = 10_000_000
+#: A value may lie outside its own interval by what rounding explains, and by no more.
+_ROUNDING = 1e-9
 
 
 def judge(requirements: Sequence[Requirement], measurements: Sequence[Measurement]) -> tuple[Judgement, ...]:
@@ -163,9 +165,11 @@ def _verdict(requirement: Requirement, m: Measurement) -> tuple[Verdict, str]:
         return Verdict.NOT_RUN, f"{what} was not measured: {m.detail or 'the check gave no reason'}"
     if m.n <= 0:
         return Verdict.NOT_RUN, f"{what} rests on no rows"
+    given = [m.value, *(end for end in (m.interval.low, m.interval.high) if end is not None)]
     low = -math.inf if m.interval.low is None else m.interval.low
     high = math.inf if m.interval.high is None else m.interval.high
-    if not math.isfinite(m.value) or math.isnan(low) or math.isnan(high) or low > high:
+    slack = _ROUNDING * max(1.0, abs(m.value))
+    if not all(map(math.isfinite, given)) or not low - slack <= m.value <= high + slack or low > high:
         return Verdict.ERROR, f"{what} is {m.value} with interval {low} to {high}: not a usable number"
     measured = f"{what} {describe(m)}"
     outside, inside = ("exceeds", "is within") if sign == "max" else ("is below", "is at least")
@@ -188,7 +192,7 @@ def describe(m: Measurement) -> str:
     text = f"{significant(m.value)}{unit}"
     if m.interval is None:
         return f"{text} (n={m.n:,})"
-    if m.interval.low == m.interval.high:
+    if m.interval.low is not None and m.interval.low == m.interval.high:
         return f"{text} (exact)"
     low = "-inf" if m.interval.low is None else significant(m.interval.low)
     high = "inf" if m.interval.high is None else significant(m.interval.high)
@@ -211,7 +215,10 @@ def rows_needed(requirement: Requirement, m: Measurement) -> int | None:
     end = m.interval.high if m.value < requirement.bound else m.interval.low
     if end is None:
         return None
-    needed = m.n * ((end - m.value) / (requirement.bound - m.value)) ** 2
+    try:
+        needed = m.n * ((end - m.value) / (requirement.bound - m.value)) ** 2
+    except (OverflowError, ZeroDivisionError):
+        return None
     if not math.isfinite(needed) or needed > _LARGEST_USEFUL_N or needed <= m.n:
         return None
     return _two_digits(math.ceil(needed))

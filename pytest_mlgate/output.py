@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from .errors import Misuse
@@ -18,15 +18,14 @@ _RENAME_EXCHANGE = 2
 
 
 def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Make the folder hold exactly these files.
+    """Make the folder hold exactly these files; `require_replaceable` says whether it may be replaced.
 
     All files are written and flushed beside the target first; then the folders change places by one atomic
     exchange (Linux `renameat2`), or by two renames where the system has none.
 
     Raises:
-        Misuse: the target exists and is not a folder that a gate wrote, or a name leaves the folder.
+        Misuse: a name leaves the folder.
     """
-    require_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
@@ -43,18 +42,21 @@ def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def require_replaceable(target: Path) -> None:
-    """Refuse a target that holds anything but a report.
+def require_replaceable(target: Path, names: Collection[str]) -> None:
+    """Refuse a target that holds anything but files of these names, which are those of a report.
 
     Raises:
         Misuse: the target is a file, a link, or a folder with other contents.
     """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise Misuse(f"the report folder {str(target)!r} is not a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / "evidence.json").is_file():
+    others = (
+        sorted(path.name for path in target.iterdir() if path.name not in names) if target.is_dir() else []
+    )
+    if others:
         raise Misuse(
-            f"the report folder {str(target)!r} holds other files and would be replaced as a whole; "
-            "name another one with --mlgate-report"
+            f"the report folder {str(target)!r} holds {', '.join(map(repr, others[:3]))}, which no report has, "
+            "and would be replaced as a whole; name another folder with --mlgate-report"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import Any
 
 from .contract import Check
@@ -98,14 +99,15 @@ class _Use:
     source: str
     tests: tuple[str, ...]
 
+    def effective(self, parameter: str) -> Any:
+        """Return what was written for the parameter, or its default."""
+        declared = self.check.signature.parameters.get(parameter)
+        return self.parameters.get(parameter, declared.default if declared else None)
+
     @property
     def name(self) -> str:
-        values = []
-        for parameter in self.check.named_by:
-            declared = self.check.signature.parameters.get(parameter)
-            value = self.parameters.get(parameter, declared.default if declared else None)
-            if isinstance(value, str):
-                values.append(value)
+        named = [self.effective(parameter) for parameter in self.check.named_by]
+        values = [value for value in named if isinstance(value, str)]
         return f"{self.check.name}[{','.join(values)}]" if values else self.check.name
 
 
@@ -157,7 +159,7 @@ def _overlay(
     matching = [
         (position, use)
         for position, use in enumerate(from_policy)
-        if use.check is check and all(use.parameters.get(k, v) == v for k, v in naming.items())
+        if use.check is check and all(use.effective(name) == value for name, value in naming.items())
     ]
     if not matching or (written and len(matching) > 1):
         return [_Use(check=check, parameters=written, source=declaration.source, tests=(declaration.test,))]
@@ -172,6 +174,14 @@ def _overlay(
 
 
 def _refuse_loosening(check: Check, written: Mapping[str, Any], use: _Use, source: str) -> None:
+    for name, value in written.items():
+        # What is measured belongs to the policy as much as the bound: p50 is not a tighter p99.
+        fixed = name not in check.bounds and check.signature.parameters[name].default is not Parameter.empty
+        if (fixed or (name not in check.bounds and name in use.parameters)) and value != use.effective(name):
+            raise Misuse(
+                f"{source}: {check.name}: {name}={value!r} is not the {name}={use.effective(name)!r} of "
+                f"{use.source}; a mark may tighten the policy's bounds, and change nothing else"
+            )
     for name, comparator in check.bounds.items():
         if name not in written or name not in use.parameters:
             continue

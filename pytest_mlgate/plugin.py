@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from .session import GateSession, GateView
 
 SESSION = pytest.StashKey["GateSession"]()
-POLICY_PATH = pytest.StashKey[Path]()
+#: Where a session that may begin later keeps its files; workers are told before it begins.
+FOLDER = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -144,6 +146,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Take over what a report says, from this process or from a worker."""
+    if hasattr(report, "mlgate") and hasattr(report, "node"):
+        _started(report.node.config)
     if _ACTIVE:
         _ACTIVE[-1].record(report)
 
@@ -194,20 +198,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker where this session keeps its files."""
     session = node.config.stash.get(SESSION, None)
-    if session is None:
-        from .policy import without_file
-
-        session = _start(node.config, without_file())
-    node.workerinput["mlgate_session"] = str(session.folder)
+    if session is not None:
+        folder = session.folder
+    else:  # whether there is a gate at all is known once a worker has collected the tests
+        unique = uuid.uuid4().hex
+        folder = node.config.stash.setdefault(FOLDER, node.config.rootpath / ".mlgate" / "sessions" / unique)
+    node.workerinput["mlgate_session"] = str(folder)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over what an xdist worker knew when it ended."""
-    session = node.config.stash.get(SESSION, None)
     text = getattr(node, "workeroutput", {}).get("mlgate", "")
-    if session is not None and text:
-        session.take_worker_report(text)
+    if text:
+        _started(node.config).take_worker_report(text)
 
 
 def measure_item(item: pytest.Item, **sources: Callable[[], Any]) -> GateView:
@@ -282,9 +286,19 @@ def _start(config: pytest.Config, policy: Any) -> GateSession:
     from .session import GateSession
 
     with _misuse_as_usage_error():
-        session = GateSession(config, policy)
+        session = GateSession(config, policy, config.stash.get(FOLDER, None))
     config.stash[SESSION] = session
     _ACTIVE.append(session)
+    return session
+
+
+def _started(config: pytest.Config) -> GateSession:
+    """Return the session; with marks alone, the controller learns from its workers that there is one."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        from .policy import without_file
+
+        session = _start(config, without_file())
     return session
 
 

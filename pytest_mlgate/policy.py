@@ -15,6 +15,7 @@ import msgspec
 from . import codec
 from .errors import Misuse
 from .evidence import Grade
+from .find_policy import section_of
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,10 +124,10 @@ def load(path: Path) -> Policy:
     text = _text(path)
     try:
         content: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError
         raise Misuse(f"{path.name}: not TOML: {error}") from None
     if path.name == "pyproject.toml":
-        content = content.get("tool", {}).get("mlgate", {})
+        content = section_of(content)
     fields = _validated(content, path.name)
     return Policy(
         path=path, digest=codec.digest(text.encode()), fields=fields, uses=_uses(fields, text, path.name)
@@ -181,9 +182,12 @@ def _validated(content: dict[str, Any], name: str) -> PolicyFields:
         raise Misuse(f"{name}: alpha={fields.alpha!r}. Accepted: a probability above 0, at most 0.5")
     entries: tuple[Entry, ...] = (*fields.waivers, *fields.inconclusive, *fields.grades)
     for entry in entries:
-        empty = [k for k in entry.__struct_fields__ if getattr(entry, k) == ""]
+        texts = {k: getattr(entry, k) for k in entry.__struct_fields__}
+        empty = [k for k, text in texts.items() if isinstance(text, str) and not text.strip()]
         if empty:
             raise Misuse(f"{name}: the entry for {entry.requirement!r} leaves {', '.join(empty)} empty")
+    if fields.seed < 0:
+        raise Misuse(f"{name}: seed={fields.seed}. Accepted: a whole number from 0 on")
     pairs = [(w.requirement, w.scope) for w in fields.waivers]
     if len(set(pairs)) < len(pairs):
         raise Misuse(f"{name}: two waivers cover the same requirement and scope")
@@ -200,7 +204,7 @@ def _accepted(content: dict[str, Any]) -> str:
 def _uses(fields: PolicyFields, text: str, name: str) -> tuple[CheckUse, ...]:
     uses = []
     for check, sections in fields.checks.items():
-        header = re.compile(rf"^\s*\[{{1,2}}(?:tool\.mlgate\.)?checks\.{re.escape(check)}\]", re.MULTILINE)
+        header = re.compile(rf"^[ \t]*\[{{1,2}}(?:tool\.mlgate\.)?checks\.{re.escape(check)}\]", re.MULTILINE)
         lines = [text.count("\n", 0, match.start()) + 1 for match in header.finditer(text)]
         for position, section in enumerate(sections if isinstance(sections, list) else [sections]):
             line = f":{lines[position]}" if position < len(lines) else ""

@@ -79,7 +79,7 @@ class GateView:
 class GateSession:
     """The gate's state in one pytest process."""
 
-    def __init__(self, config: pytest.Config, policy: Policy) -> None:
+    def __init__(self, config: pytest.Config, policy: Policy, folder: Path | None = None) -> None:
         self.config = config
         self.policy = policy
         self.run: Run | None = None
@@ -87,7 +87,7 @@ class GateSession:
         self.started = time.monotonic()
         self.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.is_worker = hasattr(config, "workerinput")
-        self.folder = self._session_folder()
+        self.folder = folder or self._session_folder()
         self.quiet = Quiet(self.folder) if self.is_worker else None
         self._plan: Plan | None = None
         self._gate: Gate | None = None
@@ -97,7 +97,7 @@ class GateSession:
         self._tests: dict[str, str] = {}
         self._problems: list[str] = []
         if not self.is_worker:
-            require_replaceable(self.report_folder)
+            require_replaceable(self.report_folder, report_names())
 
     @property
     def report_folder(self) -> Path:
@@ -268,6 +268,7 @@ class GateSession:
         # Views are rendered from what was written, so that `verify` renders the same bytes.
         written = codec.from_json(files["evidence.json"], Run)
         files |= {name: view.render(written).encode() for name, view in discovery.views().items()}
+        require_replaceable(self.report_folder, report_names())
         replace_folder(self.report_folder, files)
 
     def close(self) -> None:
@@ -288,6 +289,11 @@ class GateSession:
         if self.is_worker:
             return Path(self.config.workerinput["mlgate_session"])  # type: ignore[attr-defined]
         return self.policy.folder / CACHE_FOLDER / "sessions" / uuid.uuid4().hex
+
+
+def report_names() -> set[str]:
+    """Return the names of all files that a report folder may hold."""
+    return {"evidence.json", "mlgate.lock", RELEASE_FILE, *discovery.views()}
 
 
 def declarations_of(item: pytest.Item, policy: Policy, checks: dict[str, Any]) -> list[Declaration]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 POLICY = """\
 # What a release of this model needs. Bounds are judged by confidence intervals: see `mlgate explain`.
-name = "{name}"
+name = {name}
 
 # Every check named here must run and pass, or the release is blocked.
 required = ["budget", "performance", "data_quality"]
@@ -72,7 +73,7 @@ def mlgate_data():
 def write(folder: Path) -> list[tuple[Path, bool]]:
     """Write the starting files that do not exist yet; return each path and whether it was written."""
     files = {
-        folder / "mlgate.toml": POLICY.format(name=folder.resolve().name),
+        folder / "mlgate.toml": POLICY.format(name=json.dumps(folder.resolve().name)),
         folder / "tests" / "test_release_gate.py": TEST,
         folder / "tests" / "conftest.py": CONFTEST,
     }

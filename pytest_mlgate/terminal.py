@@ -116,7 +116,7 @@ def _value(m: Measurement | None) -> str:
 def _interval(m: Measurement | None) -> str:
     if m is None or m.interval is None:
         return "-"
-    if m.interval.low == m.interval.high:
+    if m.interval.low is not None and m.interval.low == m.interval.high:
         return "exact"
     low = "-inf" if m.interval.low is None else significant(m.interval.low)
     high = "inf" if m.interval.high is None else significant(m.interval.high)

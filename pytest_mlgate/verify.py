@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import codec, discovery
-from .evidence import SCHEMA, CheckEvidence, Judgement, Run
+from .evidence import SCHEMA, CheckEvidence, Run
 from .judge import decide, judge, waive
 from .lock import Lock
 
@@ -41,10 +42,8 @@ def _evidence(run: Run, data: bytes) -> Iterator[str]:
     if codec.to_json(run) != data:
         yield "evidence.json: is not in canonical form, or holds fields that the schema does not know"
     for item in run.evidence:
-        if item.measurements and not _same_verdicts(item, run):
+        if not _same_verdicts(item, run):
             yield f"evidence.json: the verdicts of {item.id} do not follow from its measurements"
-        if not item.measurements and any(j.verdict == "pass" for j in item.judgements):
-            yield f"evidence.json: {item.id} passes without a measurement"
         judged = {j.requirement for j in item.judgements}
         for requirement in item.requirements:
             if requirement.id not in judged:
@@ -57,24 +56,21 @@ def _evidence(run: Run, data: bytes) -> Iterator[str]:
 
 
 def _same_verdicts(item: CheckEvidence, run: Run) -> bool:
+    if not item.measurements:
+        waivers = {w.requirement for w in run.waivers if w.state == "in_force"}
+        return all(
+            j.verdict in {"not_run", "error"} or (j.verdict == "waived" and j.requirement in waivers)
+            for j in item.judgements
+        )
     fresh = judge(item.requirements, item.measurements)
     digest = run.release.digest if run.release else None
-    waived = waive(_with(item, fresh), run.waivers, digest)
-    return item.judgements in (fresh, waived) or _all_not_run(item.judgements)
-
-
-def _with(item: CheckEvidence, judgements: tuple[Judgement, ...]) -> CheckEvidence:
-    import dataclasses
-
-    return dataclasses.replace(item, judgements=judgements)
-
-
-def _all_not_run(judgements: tuple[Judgement, ...]) -> bool:
-    return all(j.verdict in {"not_run", "error"} for j in judgements)
+    return item.judgements == waive(dataclasses.replace(item, judgements=fresh), run.waivers, digest)
 
 
 def _lock(folder: Path, run: Run) -> Iterator[str]:
-    if not run.lock:
+    if run.candidate is None:
+        if run.decision.outcome == "release":
+            yield "evidence.json: a release without a candidate"
         return
     path = folder / "mlgate.lock"
     if not path.is_file():
@@ -97,6 +93,8 @@ def _lock(folder: Path, run: Run) -> Iterator[str]:
 
 def _artifact(folder: Path, run: Run) -> Iterator[str]:
     if not run.release_file:
+        if run.release is not None and run.release.size_bytes is not None:
+            yield "evidence.json: names no file for the release artifact"
         return
     path = folder / run.release_file
     if not path.is_file() or path.name != run.release_file:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -45,6 +45,8 @@ def as_model(given: Any, data: Dataset) -> Model:
     """
     candidate = given if isinstance(given, Candidate) else Candidate(given)
     model = candidate.model
+    if candidate.output not in get_args(Output):
+        raise CandidateRefused(f"output={candidate.output!r}. Accepted: {', '.join(get_args(Output))}")
     features = data.feature_names if candidate.features is None else tuple(candidate.features)
     for role in data.tables:
         data.require_columns(features, role, "candidate: features")
@@ -59,6 +61,7 @@ def as_model(given: Any, data: Dataset) -> Model:
             features=features,
             output=candidate.output,
             threshold=candidate.threshold,
+            positive_column=_positive_column(data.classes, data),
         )
     name = candidate.name or getattr(model, "__name__", type(model).__name__)
     sample = data.tables.get("train", data.tables["test"])
@@ -80,8 +83,25 @@ def as_model(given: Any, data: Dataset) -> Model:
         features=features,
         output=candidate.output,
         threshold=candidate.threshold,
+        positive_column=_positive_column(getattr(model, "classes_", data.classes), data),
         detail=f"exported to ONNX; agrees with the {kind} within {export.PARITY_TOLERANCE:g}",
     )
+
+
+def _positive_column(classes: Iterable[Any], data: Dataset) -> int:
+    """Return which score column is the positive class: columns stand in the order of the classes.
+
+    Raises:
+        CandidateRefused: a model with classes of its own does not know the positive one.
+    """
+    names = list(classes)
+    if len(names) != 2:
+        return 1
+    if data.positive not in names:
+        raise CandidateRefused(
+            f"the model's classes are {names!r}, and positive={data.positive!r} is not one of them"
+        )
+    return names.index(data.positive)
 
 
 def _black_box(candidate: Candidate, name: str, features: tuple[str, ...], data: Dataset) -> BlackBox:
@@ -93,6 +113,7 @@ def _black_box(candidate: Candidate, name: str, features: tuple[str, ...], data:
             digest=digest,
             output=candidate.output,
             threshold=candidate.threshold,
+            positive_column=_positive_column(data.classes, data),
         )
 
     scores = with_digest("").predict_proba(data.tables["test"])

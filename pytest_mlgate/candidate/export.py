@@ -6,6 +6,7 @@ import io
 import warnings
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,8 @@ from ..errors import CandidateRefused, CheckError, MissingExtra
 
 #: Rows on which the exported graph is compared with its source.
 _PARITY_ROWS = 64
+#: Of these, so many are compared alone as well: a branch on the whole batch shows up there.
+_SINGLE_ROWS = 16
 #: Largest difference that float32 arithmetic in another order explains.
 PARITY_TOLERANCE = 1e-4
 
@@ -34,7 +37,7 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
     """Return the module as ONNX with a free batch dimension.
 
     Tracing freezes data-dependent control flow without a word, so the graph must give the module's answers
-    on rows that it was not traced with.
+    on rows that it was not traced with, together and one by one.
 
     Raises:
         CandidateRefused: the module cannot be exported or the graph disagrees with it.
@@ -42,10 +45,11 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
     import torch
 
     torch.set_num_threads(1)
-    module = module.eval()
+    was_training = module.training
     rows = matrix(frame, features)[:_PARITY_ROWS]
     buffer = io.BytesIO()
     try:
+        module.eval()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
@@ -57,55 +61,71 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
                 output_names=["score"],
                 dynamic_axes={"features": {0: "rows"}, "score": {0: "rows"}},
             )
-            expected = module(torch.from_numpy(rows)).numpy()
+            batches = [rows, *(rows[i : i + 1] for i in range(min(len(rows), _SINGLE_ROWS)))]
+            answers = [(b, module(torch.from_numpy(b)).numpy()) for b in batches]
     except Exception as error:  # the exporter raises whatever the module's own code raises
         raise CandidateRefused(f"candidate {name!r} cannot be exported to ONNX: {error}") from None
+    finally:
+        module.train(was_training)
     data = buffer.getvalue()
-    _require_parity(data, {"features": rows}, expected, name)
+    for batch, expected in answers:
+        _require_parity(data, {"features": batch}, expected, name)
     return data
 
 
 def export_sklearn(estimator: Any, frame: Frame, features: tuple[str, ...], name: str) -> bytes:
-    """Return the fitted estimator or pipeline as ONNX: one matrix if all features are numbers, else columns.
+    """Return the fitted estimator or pipeline as ONNX.
+
+    Numeric features go in as one matrix, as most estimators take them; text, and pipelines that pick
+    columns by name, go in as one input for each column.
 
     Raises:
         CandidateRefused: skl2onnx has no conversion for it, or the graph disagrees with it.
         MissingExtra: skl2onnx is not installed.
     """
     try:
-        from skl2onnx import to_onnx
-        from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+        import skl2onnx  # noqa: F401 - only whether it is there
     except ImportError:
         raise MissingExtra("skl2onnx", "sklearn") from None
-    numeric = {name: frame[name].dtype.is_numeric() for name in features}
     rows = frame.head(_PARITY_ROWS)
+    numeric = {n: frame[n].dtype.is_numeric() or frame[n].dtype == nw.Boolean for n in features}
+    refusals = []
+    for as_matrix in (True, False) if all(numeric.values()) else (False,):
+        try:
+            return _converted(estimator, rows, numeric, name, as_matrix=as_matrix)
+        except CandidateRefused as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
+
+
+def _converted(estimator: Any, rows: Frame, numeric: dict[str, bool], name: str, *, as_matrix: bool) -> bytes:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    features = tuple(numeric)
     feeds: dict[str, NDArray[Any]]
-    if all(numeric.values()):
+    if as_matrix:
         types: list[tuple[str, Any]] = [("features", FloatTensorType([None, len(features)]))]
         feeds = {"features": matrix(rows, features)}
     else:
-        types = [
-            (n, FloatTensorType([None, 1]) if numeric[n] else StringTensorType([None, 1])) for n in features
-        ]
-        feeds = {
-            n: matrix(rows, [n])
-            if numeric[n]
-            else np.asarray([str(v) for v in rows[n].to_list()], dtype=object).reshape(-1, 1)
-            for n in features
-        }
-    source = _pandas_or_matrix(estimator, rows, features)
+        types = [(n, (FloatTensorType if numeric[n] else StringTensorType)([None, 1])) for n in features]
+        feeds = {n: matrix(rows, [n]) if numeric[n] else _texts(rows, n) for n in features}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             options = {"zipmap": False} if hasattr(estimator, "predict_proba") else None
             graph = to_onnx(estimator, initial_types=types, options=options)
             answer = estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.predict
-            expected = np.asarray(answer(source))
+            expected = np.asarray(answer(_pandas_or_matrix(estimator, rows, features)))
     except Exception as error:  # converters and estimators raise their own kinds
         raise CandidateRefused(f"candidate {name!r} cannot be exported to ONNX: {error}") from None
     data = bytes(graph.SerializeToString())
     _require_parity(data, feeds, expected, name)
     return data
+
+
+def _texts(rows: Frame, name: str) -> NDArray[Any]:
+    return np.asarray([str(v) for v in rows[name].to_list()], dtype=object).reshape(-1, 1)
 
 
 def _pandas_or_matrix(estimator: Any, rows: Frame, features: tuple[str, ...]) -> Any:
@@ -128,8 +148,10 @@ def _require_parity(data: bytes, feeds: dict[str, NDArray[Any]], expected: NDArr
             f"candidate {name!r}: the exported graph answers with shape {answer.shape}, the model with "
             f"{expected.shape}"
         )
-    difference = float(np.max(np.abs(answer.reshape(expected.shape) - expected), initial=0.0))
-    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    # Answers that are no numbers are refused where they are used; here they must only agree.
+    pairs = np.nan_to_num(answer.reshape(expected.shape)), np.nan_to_num(expected)
+    difference = float(np.max(np.abs(pairs[0] - pairs[1]), initial=0.0))
+    scale = max(1.0, float(np.max(np.abs(pairs[1]), initial=0.0)))
     if not difference <= PARITY_TOLERANCE * scale:
         raise CandidateRefused(
             f"candidate {name!r}: the exported graph differs from the model by {difference:.3g} on "

@@ -6,6 +6,7 @@ without following references to other files.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,12 @@ def require_onnx(data: bytes, name: str) -> Any:
     if recognised != "unknown":
         raise CandidateRefused(f"candidate {name!r} was refused: {_CONVERT[recognised]}")
     import onnx
-    from google.protobuf.message import DecodeError
 
     if not data:
         raise CandidateRefused(f"candidate {name!r} is empty")
     try:
         model = onnx.load_model_from_string(data)
-        outside = [t.name for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+        outside = [t.name for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
         if outside:
             raise CandidateRefused(
                 f"candidate {name!r} keeps {len(outside)} tensors (first: {outside[0]!r}) in other files; "
@@ -60,9 +60,23 @@ def require_onnx(data: bytes, name: str) -> Any:
         if not model.graph.output:
             raise CandidateRefused(f"candidate {name!r} is not a model: its graph has no output")
         onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError) as error:
+    except CandidateRefused:
+        raise
+    except Exception as error:  # protobuf and the checker each raise their own kinds for broken bytes
         raise CandidateRefused(f"candidate {name!r} is not a valid ONNX model: {error}") from None
     return model
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Yield every tensor of a model: in branches, attributes and functions as much as at the top."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for item in value if hasattr(value, "append") else [value]:
+            yield from _tensors(item)
 
 
 def recognise(data: bytes) -> str:

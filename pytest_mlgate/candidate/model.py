@@ -47,6 +47,8 @@ class OnnxModel:
     features: tuple[str, ...]
     output: Output = "probability"
     threshold: float = 0.5
+    #: Which of two score columns is the positive class.
+    positive_column: int = 1
     detail: str = ""
 
     @functools.cached_property
@@ -88,7 +90,8 @@ class OnnxModel:
             raise
         except Exception as error:  # ONNX Runtime has no common base for its errors
             raise CheckError(f"{self.name} could not be run on the rows: {error}") from None
-        return as_probabilities(_scores_among(answers), self.output, self.name, len(frame))
+        scores = as_probabilities(_scores_among(answers), self.output, self.name, len(frame))
+        return _binary(scores, self.positive_column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,7 @@ class BlackBox:
     digest: str
     output: Output = "probability"
     threshold: float = 0.5
+    positive_column: int = 1
 
     @property
     def identity(self) -> Identity:
@@ -118,8 +122,15 @@ class BlackBox:
         Raises:
             CheckError: the callable answers with something that is no probability.
         """
-        answer = self.function(matrix(frame, self.features))
-        return as_probabilities(np.asarray(answer), self.output, self.name, len(frame))
+        rows = matrix(frame, self.features)
+        try:
+            answer = np.asarray(self.function(rows), dtype=np.float64)
+        except Exception as error:  # the callable is the user's own code
+            raise CheckError(
+                f"{self.name} broke on {len(rows)} rows: {type(error).__name__}: {error}"
+            ) from None
+        scores = as_probabilities(answer, self.output, self.name, len(frame))
+        return _binary(scores, self.positive_column)
 
 
 def decisions(model: Model, scores: Scores) -> NDArray[np.bool_]:
@@ -138,6 +149,11 @@ def positive_scores(scores: Scores) -> Scores:
     if scores.shape[1] == 2:
         return scores[:, 1]
     raise CheckError(f"the model has {scores.shape[1]} classes; this requirement needs a binary model")
+
+
+def _binary(scores: Scores, positive_column: int) -> Scores:
+    """Return the positive class's column where there are two, everything else as it is."""
+    return scores[:, positive_column] if scores.ndim == 2 and scores.shape[1] == 2 else scores
 
 
 def as_probabilities(raw: NDArray[Any], output: Output, name: str, rows: int) -> Scores:

@@ -53,7 +53,7 @@ def cpu_latency(model: Model, frame: Frame, percentile: float, tails: Tails) -> 
         metric=f"latency_p{percentile:g}",
         value=value,
         unit="ms",
-        n=PROCESSES * runs,
+        n=PROCESSES,
         interval=Interval(low=low, high=high, confidence=tails.confidence),
         method=f"geometric mean of p{percentile:g} over {where}, {runs} runs each, batch 1, one thread, "
         f"rotating over {len(rows)} rows; Student's t interval over the processes",
