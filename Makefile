@@ -24,7 +24,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	rm -rf dist && $(BIN)/python -m build --installer=pip --outdir dist . >/dev/null
 	$(BIN)/check-wheel-contents dist/*.whl

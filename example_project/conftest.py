@@ -6,9 +6,9 @@
 import os
 
 import pytest
+
 from loan_approval.data import FEATURES, LABEL, SENSITIVE, careless_features, clean, load_raw, load_split
 from loan_approval.model import MODELS, THRESHOLD, load_candidate, load_careless
-
 from pytest_mlgate import Candidate, Dataset
 
 CARELESS = os.environ.get("LOAN_CANDIDATE") == "careless"
@@ -19,9 +19,7 @@ def mlgate_data() -> Dataset:
     """Half of the applications to judge on, the other half as the training reference."""
     columns = careless_features(clean(load_raw())) if CARELESS else FEATURES
     split = load_split(None if CARELESS else FEATURES)
-    return Dataset(
-        test=split.test, train=split.train, label=LABEL, features=columns, sensitive=SENSITIVE
-    )
+    return Dataset(test=split.test, train=split.train, label=LABEL, features=columns, sensitive=SENSITIVE)
 
 
 @pytest.fixture(scope="session")
@@ -43,4 +41,5 @@ def mlgate_training_record() -> dict:
     """What the training run really did: steps, batches and noise."""
     from pytest_mlgate.sources import read_training_record
 
-    return read_training_record(MODELS / ("careless.training.json" if CARELESS else "candidate.training.json"))
+    name = "careless.training.json" if CARELESS else "candidate.training.json"
+    return read_training_record(MODELS / name)

@@ -134,8 +134,9 @@ class Dataset:
             predicted = [self.prediction] if self.prediction and role == "test" else []
             self.require_columns([*labelled, *predicted, *wanted], role, "data")
         if len(self.classes) < 2:
+            only = next(iter(self.classes), None)
             raise Misuse(
-                f"data: label {self.label!r} has the single value {self.classes[0]!r} in the test table; "
+                f"data: label {self.label!r} has the single value {only!r} in the test table; "
                 "nothing can be judged on one class"
             )
         if len(self.classes) == 2 and self.positive not in self.classes:

@@ -50,13 +50,12 @@ def require_replaceable(target: Path, names: Collection[str]) -> None:
     """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise Misuse(f"the report folder {str(target)!r} is not a folder")
-    others = (
-        sorted(path.name for path in target.iterdir() if path.name not in names) if target.is_dir() else []
-    )
+    held = sorted(path.name for path in target.iterdir()) if target.is_dir() else []
+    others = [repr(name) for name in held if name not in names]
     if others:
         raise Misuse(
-            f"the report folder {str(target)!r} holds {', '.join(map(repr, others[:3]))}, which no report has, "
-            "and would be replaced as a whole; name another folder with --mlgate-report"
+            f"the report folder {str(target)!r} would be replaced as a whole, and holds what no report has: "
+            f"{', '.join(others[:3])}; name another folder with --mlgate-report"
         )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows: there is no shared file lock in the standard library
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 
 class Quiet:

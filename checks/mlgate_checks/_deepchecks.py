@@ -87,7 +87,7 @@ def run(tables: Mapping[str, Any], features: Sequence[str], label: str) -> tuple
     with _silence():
         checks, dataset = _load()
         single, pair = _single(checks), _pair(checks)
-        left_out = list(LEFT_OUT)
+        left_out: list[str] = list(LEFT_OUT)
         kinds = _Kinds.of(tables, features, label)
         if kinds.categories or kinds.text_label:
             single += _single_text(checks, label)

@@ -167,7 +167,9 @@ def _test(comparisons: list[Comparison], level: float) -> list[tuple[float, floa
         results: list[tuple[float, float] | None] = [None] * len(comparisons)
         for members in shapes.values():
             chosen = [comparisons[i] for i in members]
-            codes = {j: len(c.categories) for j, c in enumerate(chosen) if c.kind == "categorical"}
+            codes: dict[int, int | None] = {
+                j: len(c.categories) for j, c in enumerate(chosen) if c.kind == "categorical"
+            }
             detector = TabularDrift(
                 np.stack([c.reference for c in chosen], axis=1), p_val=level, categories_per_feature=codes
             )

@@ -1,7 +1,6 @@
 """The release gate of the loan model: every mark is a requirement on the artifact that would ship."""
 
 from loan_approval.data import BETTER_WHEN_HIGHER, WORSE_WHEN_HIGHER
-
 from pytest_mlgate import budget, data_quality, drift, fairness, performance, privacy_epsilon, robustness
 
 

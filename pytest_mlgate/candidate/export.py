@@ -55,7 +55,7 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
             torch.onnx.export(
                 module,
                 (torch.from_numpy(rows[:2]),),
-                buffer,
+                buffer,  # pyright: ignore[reportArgumentType] - the tracing exporter writes to buffers too
                 dynamo=False,
                 input_names=["features"],
                 output_names=["score"],
@@ -114,7 +114,7 @@ def _converted(estimator: Any, rows: Frame, numeric: dict[str, bool], name: str,
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             options = {"zipmap": False} if hasattr(estimator, "predict_proba") else None
-            graph = to_onnx(estimator, initial_types=types, options=options)
+            graph: Any = to_onnx(estimator, initial_types=types, options=options)
             answer = estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.predict
             expected = np.asarray(answer(_pandas_or_matrix(estimator, rows, features)))
     except Exception as error:  # converters and estimators raise their own kinds

@@ -50,17 +50,19 @@ class OnnxModel:
     #: Which of two score columns is the positive class.
     positive_column: int = 1
     detail: str = ""
+    #: Its digest is that of the ONNX bytes: the file that would ship.
+    identity: Identity = field(init=False)
 
-    @functools.cached_property
-    def identity(self) -> Identity:
-        """The digest is that of the ONNX bytes: the file that would ship."""
-        return Identity(
+    def __post_init__(self) -> None:
+        """Take the digest once: every check asks for it."""
+        identity = Identity(
             name=self.name,
             kind=self.kind,
             digest=codec.digest(self.onnx),
             size_bytes=len(self.onnx),
             detail=self.detail,
         )
+        object.__setattr__(self, "identity", identity)
 
     @functools.cached_property
     def session(self) -> Any:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..candidate import OnnxModel
 from ..dataset import Frame
@@ -75,7 +75,7 @@ def int8_static(model: OnnxModel, calibration: Frame | None) -> bytes:
         quantize_static(
             prepared,
             target,
-            _Rows(model, calibration.head(CALIBRATION_ROWS)),
+            cast(Any, _Rows(model, calibration.head(CALIBRATION_ROWS))),  # a reader by its one method
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
