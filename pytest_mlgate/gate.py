@@ -260,13 +260,13 @@ class Gate:
                 "two test workers exported different candidates: mlgate_candidate must give the same model "
                 "in every process (fix its seeds, or load it from a file)"
             )
-        variant = next(v for v in chosen.variants if v.identity and v.identity.digest == chosen.release)
-        if chosen.release == model.identity.digest:
-            return model, chosen
+        known = [v.identity for v in chosen.variants if v.identity]
+        identity = next(i for i in known if i.digest == chosen.release)
         onnx = self._places.artifact(chosen.release).read_bytes()
-        name = f"{model.name}-{variant.recipe}"
-        detail = f"recipe {variant.recipe} from {model.identity.digest}"
-        return dataclasses.replace(model, onnx=onnx, name=name, kind="ONNX", detail=detail), chosen
+        release = dataclasses.replace(
+            model, onnx=onnx, name=identity.name, kind=identity.kind, detail=identity.detail
+        )
+        return release, chosen
 
     def _write_chosen(
         self, model: Model, release: Model, variants: tuple[Variant, ...], evidence: list[CheckEvidence]

@@ -61,3 +61,25 @@ def test_misuse_in_workers_ends_with_exit_code_2(project):
     result = project.run_alone("-n", "2")
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*min='x'*Accepted for min: number*"])
+
+
+def test_two_workers_agree_on_one_compressed_release_artifact(project):
+    """The first worker finds the release artifact alone on the machine; the other takes it over."""
+    project.policy('required = ["performance", "budget"]\n')
+    with (project.folder / "conftest.py").open("a") as file:
+        file.write(
+            "\n@pytest.fixture(scope='session')\ndef mlgate_candidate():\n"
+            "    from sklearn.linear_model import LogisticRegression\n"
+            "    table = rows(400, 1)\n"
+            "    return LogisticRegression().fit(table[['a', 'b']].to_numpy(), table['y'])\n"
+        )
+    project.write(
+        "test_gate.py",
+        TWO_TESTS.replace("import performance", "import budget, performance").replace(
+            "def test_accuracy", "@budget(latency_ms=50, size_mb=1)\ndef test_accuracy"
+        ),
+    )
+    result = project.run_alone("-n", "2")
+    assert result.ret == 0, result.stdout.str()
+    assert project.outcome == "release"
+    assert project.verdicts["budget[cpu].latency_ms"] == "pass"
