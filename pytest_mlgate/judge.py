@@ -9,6 +9,7 @@ pass.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from .evidence import (
@@ -81,12 +82,7 @@ def decide(
     requirement; a test carrying requirements that did not end in `passed`; an expired or orphaned waiver;
     a problem of the session itself; and evidence that is empty.
     """
-    reasons = [
-        Reason(verdict=j.verdict, subject=j.requirement, text=j.message)
-        for item in evidence
-        for j in item.judgements
-        if not acceptable(j)
-    ]
+    reasons = [reason for item in evidence for reason in _reasons(item, blocking=True)]
     reasons += [
         Reason(verdict=Verdict.NOT_RUN, subject=item.id, text=f"{item.id}: declares no bound to be judged by")
         for item in evidence
@@ -116,16 +112,18 @@ def decide(
         reasons.append(
             Reason(verdict=Verdict.NOT_RUN, subject="gate", text="no requirement was declared: nothing ran")
         )
-    warnings = [
-        Reason(verdict=j.verdict, subject=j.requirement, text=j.message)
-        for item in evidence
-        for j in item.judgements
-        if acceptable(j) and j.verdict is not Verdict.PASS
-    ]
+    warnings = [reason for item in evidence for reason in _reasons(item, blocking=False)]
+
+    def order(reason: Reason) -> tuple[int, int, str]:
+        """Worst verdict first; then as the policy lists its checks, which is how much they matter."""
+        check = re.split(r"[\[.#]", reason.subject, maxsplit=1)[0]
+        rank = required.index(check) if check in required else len(required)
+        return SEVERITY.index(reason.verdict), rank, reason.subject
+
     return Decision(
         outcome="blocked" if reasons else "release",
-        reasons=tuple(sorted(_without_repeats(reasons), key=_severity)),
-        warnings=tuple(sorted(_without_repeats(warnings), key=_severity)),
+        reasons=tuple(sorted(_without_repeats(reasons), key=order)),
+        warnings=tuple(sorted(_without_repeats(warnings), key=order)),
     )
 
 
@@ -292,8 +290,20 @@ def _test_reason(test: str, state: str) -> Reason:
     return Reason(verdict=verdict, subject=test, text=f"{test} carries requirements and was {state}")
 
 
-def _severity(reason: Reason) -> tuple[int, str]:
-    return SEVERITY.index(reason.verdict), reason.subject
+def _reasons(item: CheckEvidence, *, blocking: bool) -> list[Reason]:
+    """Return one reason for all judgements of one requirement with one verdict."""
+    alike: dict[tuple[str, Verdict], list[str]] = {}
+    for j in item.judgements:
+        if acceptable(j) != blocking and (blocking or j.verdict is not Verdict.PASS):
+            alike.setdefault((j.requirement, j.verdict), []).append(j.message)
+    return [
+        Reason(
+            verdict=verdict,
+            subject=requirement,
+            text=messages[0] + (f" (and {len(messages) - 1} more like it)" if len(messages) > 1 else ""),
+        )
+        for (requirement, verdict), messages in alike.items()
+    ]
 
 
 def _without_repeats(reasons: list[Reason]) -> list[Reason]:

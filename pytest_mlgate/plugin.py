@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +200,8 @@ def pytest_configure_node(node: Any) -> None:
     if session is not None:
         folder = session.folder
     else:  # whether there is a gate at all is known once a worker has collected the tests
+        import uuid
+
         unique = uuid.uuid4().hex
         folder = node.config.stash.setdefault(FOLDER, node.config.rootpath / ".mlgate" / "sessions" / unique)
     node.workerinput["mlgate_session"] = str(folder)

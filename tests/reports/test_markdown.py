@@ -168,7 +168,19 @@ def test_the_summary_of_thousands_of_judgements_fits(make_run, make_check, make_
     text = summary.render(run)
     assert len(text.encode()) < 300_000
     assert "4,800 more judgements" in text
-    assert re.search(r"- and 4,98\d more", text)
+    assert run.decision.reasons[0].text.endswith("(and 4999 more like it)")
+
+
+def test_a_long_list_of_reasons_is_cut(make_run, make_check, make_measurement):
+    """Hundreds of failed requirements are counted, and the first of them shown."""
+    failed = make_measurement("shift", 0.5, 0.4, 0.6, bound="max")
+    checks = [
+        make_check("drift", {"max": ("<=", 0.1)}, Findings(measurements=(failed,)), id=f"drift#{i}")
+        for i in range(500)
+    ]
+    run = make_run(checks)
+    assert len(run.decision.reasons) >= 500
+    assert re.search(r"- and 48\d more", summary.render(run))
 
 
 def test_long_lists_of_warnings_and_waivers_are_cut(released):
