@@ -67,14 +67,14 @@ def load_raw() -> pd.DataFrame:
     return raw
 
 
-def clean(raw: pd.DataFrame) -> pd.DataFrame:
+def clean(raw: pd.DataFrame, *, sentinels_blanked: bool = True) -> pd.DataFrame:
     """The raw table with sentinels blanked, and with ``race``, ``sex`` and the derived features added.
 
     Every row is kept. Blank cells of the released model's features are filled with constants; others stay
-    blank.
+    blank. Careless work leaves the sentinels in.
     """
     table = raw.astype("float64")
-    for column, sentinel in SENTINELS.items():
+    for column, sentinel in SENTINELS.items() if sentinels_blanked else ():
         table[column] = table[column].mask((table[column] - sentinel).abs() < _SENTINEL_TOLERANCE)
     for column, value in FILL.items():
         table[column] = table[column].fillna(value)
@@ -97,10 +97,10 @@ def careless_features(table: pd.DataFrame) -> tuple[str, ...]:
 
 def load_split(features: Sequence[str] | None = FEATURES) -> Split:
     """The cleaned table in two halves, stratified by race and label; ``None`` takes all careless features."""
-    table = clean(load_raw())
+    table = clean(load_raw(), sentinels_blanked=features is not None)
     columns = careless_features(table) if features is None else tuple(features)
     if features is None:
-        # Blanks become zeros, as careless work has it; the released features have none left.
+        # Blanks become zeros and sentinels stay; the released features have neither.
         table = table.fillna(dict.fromkeys(columns, 0.0))
     train, test = train_test_split(
         table, test_size=0.5, random_state=SPLIT_SEED, stratify=table["race"] + table[LABEL].astype(str)

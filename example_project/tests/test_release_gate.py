@@ -21,7 +21,7 @@ def test_fair_and_private(mlgate):
 
 
 @drift(max_shift=0.15, max_label_shift=0.10, max_prediction_shift=0.15)
-@data_quality(max_failed_conditions=0, max_leaked_share=0.02, max_missing_share=0.01, max_extreme_share=0.01)
+@data_quality(max_failed_conditions=0, max_leaked_share=0.02, max_missing_share=0, max_extreme_share=0)
 def test_data_is_what_it_was(mlgate):
     """The rows judged on resemble those trained on, and neither table is broken."""
 
