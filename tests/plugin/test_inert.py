@@ -41,3 +41,15 @@ def test_marks_and_their_parameters_are_listed(project):
     result = project.run("--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.budget(latency_ms: number, percentile: float=99.0*"])
     result.stdout.fnmatch_lines(["@pytest.mark.fairness(*"])
+
+
+def test_workers_in_a_folder_without_a_gate_write_nothing(project):
+    """`pytest -n 2` on a plain test passes and leaves no file of the gate behind."""
+    project.write("conftest.py", "")
+    project.write("test_gate.py", "def test_(): pass\n")
+    before = {path.name for path in project.folder.iterdir()}
+    result = project.run_alone("-n", "2")
+    assert result.ret == 0
+    left = {path.name for path in project.folder.iterdir()} - before
+    of_pytest = ("__pycache__", "runpytest-", "stdout", "stderr")
+    assert [name for name in left if not name.startswith(of_pytest)] == []
