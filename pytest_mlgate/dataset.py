@@ -133,6 +133,9 @@ class Dataset:
             labelled = [self.label] if role != "current" else []
             predicted = [self.prediction] if self.prediction and role == "test" else []
             self.require_columns([*labelled, *predicted, *wanted], role, "data")
+        for role in ("test", "train"):
+            if role in self.tables and any(map(is_missing, self.tables[role][self.label].to_list())):
+                raise Misuse(f"data: label {self.label!r} has missing values in the {role} table")
         if len(self.classes) < 2:
             only = next(iter(self.classes), None)
             raise Misuse(
@@ -144,8 +147,6 @@ class Dataset:
                 f"data: positive={self.positive!r} is not a value of label {self.label!r}. "
                 f"Accepted: {', '.join(repr(c) for c in self.classes)}"
             )
-        if any(is_missing(value) for value in self.tables["test"][self.label].to_list()):
-            raise Misuse(f"data: label {self.label!r} has missing values in the test table")
 
     def require_columns(self, names: Sequence[str], role: str, source: str) -> None:
         """Refuse names that the table of this role does not have.
@@ -239,16 +240,24 @@ def content_digest(frame: Frame) -> str:
     """Return the digest of names, order and contents of a table, the same for every table library."""
     state = hashlib.sha256()
     for name in frame.columns:
-        state.update(f"{name!r}\x00{len(frame)}\x00".encode())
-        series = frame[name]
-        if series.dtype.is_integer() and not series.null_count():
-            state.update(np.asarray(series.to_numpy()).astype("<i8").tobytes())
-        elif series.dtype.is_numeric():
-            state.update(np.asarray(series.cast(nw.Float64).to_numpy(), dtype="<f8").tobytes())
-        else:
-            cells = [None if is_missing(v) else str(v) for v in series.to_list()]
-            state.update(json.dumps(cells).encode())
+        kind, contents = _contents(frame[name])
+        state.update(f"{name!r}\x00{len(frame)}\x00{kind}\x00".encode())
+        state.update(contents)
     return "sha256:" + state.hexdigest()
+
+
+def _contents(series: nw.Series[Any]) -> tuple[str, bytes]:
+    """Return the kind of a column and its cells as bytes that no other column of that kind has."""
+    if series.dtype.is_integer() and not series.null_count():
+        unsigned = series.dtype.is_unsigned_integer()
+        return "unsigned" if unsigned else "integer", np.asarray(series.to_numpy()).astype("<u8").tobytes()
+    if series.dtype.is_float():
+        return "float", np.asarray(series.to_numpy(), dtype="<f8").tobytes()
+    cells = [
+        None if is_missing(v) else v if isinstance(v, bool | int | str) else [str(v)]
+        for v in series.to_list()
+    ]
+    return "cells", json.dumps(cells).encode()
 
 
 def _as_text(value: Any) -> str:

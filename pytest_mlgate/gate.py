@@ -175,12 +175,12 @@ class Gate:
 
     def _require_same(self, data: Dataset, candidate: Any, baseline: Any, training_record: Any) -> None:
         assert self._facts is not None
-        champion = as_model(baseline, data).identity.digest if baseline is not None else None
-        known = self._facts.baseline.digest if self._facts.baseline else None
+        champion = as_model(baseline, data) if baseline is not None else None
         same = (
             data.identities() == self._facts.data
-            and as_model(candidate, data).identity.digest == self._facts.candidate.digest
-            and champion == known
+            and data.meaning == self.subject.data.meaning
+            and _alike(as_model(candidate, data), self._facts.candidate, self.subject.parent)
+            and _alike(champion, self._facts.baseline, self.subject.baseline)
             and training_record == self.subject.training_record
         )
         if not same:
@@ -368,6 +368,13 @@ def _reading(model: Model) -> list[Any]:
     """Return what turns a model's bytes into decisions; with another reading, evidence is other evidence."""
     fields = ("output", "features", "positive_column")
     return [model.threshold, *(getattr(model, field, None) for field in fields)]
+
+
+def _alike(model: Model | None, identity: Identity | None, known: Model | None) -> bool:
+    """Return whether a model is the known one: the same bytes, read the same way."""
+    if model is None or identity is None or known is None:
+        return model is None and identity is None
+    return model.identity.digest == identity.digest and _reading(model) == _reading(known)
 
 
 def without_measurements(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import codec, discovery
+from .candidate.model import CALLABLE
 from .evidence import SCHEMA, CheckEvidence, Run
 from .judge import decide, judge, waive
 from .lock import Lock
@@ -93,7 +94,7 @@ def _lock(folder: Path, run: Run) -> Iterator[str]:
 
 def _artifact(folder: Path, run: Run) -> Iterator[str]:
     if not run.release_file:
-        if run.release is not None and run.release.size_bytes is not None:
+        if run.release is not None and run.release.kind != CALLABLE:
             yield "evidence.json: names no file for the release artifact"
         return
     path = folder / run.release_file

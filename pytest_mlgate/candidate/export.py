@@ -45,7 +45,7 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
     import torch
 
     torch.set_num_threads(1)
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     rows = matrix(frame, features)[:_PARITY_ROWS]
     buffer = io.BytesIO()
     try:
@@ -66,7 +66,8 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
     except Exception as error:  # the exporter raises whatever the module's own code raises
         raise CandidateRefused(f"candidate {name!r} cannot be exported to ONNX: {error}") from None
     finally:
-        module.train(was_training)
+        for part, was_training in modes:
+            part.training = was_training
     data = buffer.getvalue()
     for batch, expected in answers:
         _require_parity(data, {"features": batch}, expected, name)

@@ -17,6 +17,8 @@ from ..evidence import Identity
 
 Scores = NDArray[np.float64]
 Output = Literal["probability", "logit"]
+#: The kind of a model that has no bytes.
+CALLABLE = "python callable"
 
 
 class Model(Protocol):
@@ -113,7 +115,7 @@ class BlackBox:
         """The digest is of the answers on the test rows: a callable has no bytes that could be hashed."""
         return Identity(
             name=self.name,
-            kind="python callable",
+            kind=CALLABLE,
             digest=self.digest,
             detail="digest of its answers on the test rows; a callable has no bytes to hash",
         )

@@ -309,7 +309,6 @@ def test_a_missing_value_among_objects_is_a_check_error():
         matrix(read_table(frame, "test"), ["k"])
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="classes are compared before NA is looked for")
 @pytest.mark.parametrize("positive", [0, "1"])
 def test_a_missing_label_beside_a_single_class_is_refused(positive):
     """NA beside one label value is misuse too, where the positive class is another value."""
@@ -318,7 +317,6 @@ def test_a_missing_label_beside_a_single_class_is_refused(positive):
         make(test=BASE.assign(y=label), positive=positive).validate()
 
 
-@pytest.mark.xfail(strict=True, reason="only labels of the test table are looked at")
 @pytest.mark.parametrize("missing", [pd.NA, None, float("nan")])
 def test_a_missing_label_in_the_training_table_is_refused(missing):
     """A training row without a label is misuse, not a row of the negative class."""
@@ -327,7 +325,6 @@ def test_a_missing_label_in_the_training_table_is_refused(missing):
         make(train=train).validate()
 
 
-@pytest.mark.xfail(strict=True, reason="the digest does not hold the kind of a column")
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -332,7 +332,6 @@ def test_a_classifier_that_does_not_know_the_positive_class_is_refused(data):
         as_model(classifier, data)
 
 
-@pytest.mark.xfail(strict=True, reason="the mode of the whole module is set on all of its parts")
 def test_the_mode_of_every_part_of_a_module_is_put_back(data):
     """A part that was frozen inside a module in training is frozen afterwards."""
     module = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1), torch.nn.Sigmoid()).train()

@@ -225,7 +225,6 @@ def test_a_release_artifact_that_was_removed_is_named(report):
     assert found == ["evidence.json: names no file for the release artifact"]
 
 
-@pytest.mark.xfail(strict=True, reason="a release artifact without a size passes for a callable")
 def test_a_removed_artifact_is_named_although_its_size_was_emptied(report):
     """A release artifact with a content digest needs its file, whatever the evidence says of its size."""
     (report / "release-artifact.onnx").unlink()
