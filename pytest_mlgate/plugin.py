@@ -230,9 +230,9 @@ def measure_item(item: pytest.Item, **sources: Callable[[], Any]) -> GateView:
         return session.measure(item, **sources)
     except Misuse as error:
         item.stash[MISUSE] = str(error)
-        pytest.fail(f"mlgate: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"mlgate: {error}", pytrace=False) from None
     except (CheckError, MissingExtra) as error:
-        pytest.fail(f"mlgate: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"mlgate: {error}", pytrace=False) from None
 
 
 @pytest.fixture
