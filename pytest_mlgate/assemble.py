@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from .decision import acceptable, decide
 from .evidence import SCHEMA, CheckEvidence, PolicyIdentity, Run, Session
-from .gate import Facts, without_measurements
-from .judge import acceptable, decide, not_run
+from .gate import Facts
+from .judge import not_run
 from .lock import environment
+from .measure import without_measurements
 from .plan import Request
 from .policy import Policy
 

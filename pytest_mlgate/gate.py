@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ from .candidate import Model, OnnxModel, as_model
 from .compress.search import Say, select
 from .contract import Check
 from .dataset import Dataset
-from .errors import CheckError, MissingExtra, Misuse
-from .evidence import CheckEvidence, DataIdentity, Environment, Findings, Identity, Judgement, Variant, Waiver
-from .judge import errored, judge, not_run, waive
-from .lock import SCHEMA, Lock, code_digest, environment, package_versions
+from .decision import waive
+from .errors import Misuse
+from .evidence import CheckEvidence, DataIdentity, Environment, Identity, Judgement, Variant, Waiver
+from .judge import errored
+from .lock import SCHEMA, Lock, environment
+from .measure import Measurer, reading, without_measurements
 from .plan import Plan, Request
 from .subject import Subject
 
@@ -95,8 +96,7 @@ class Gate:
         self._places = places
         self._exclusive = exclusive
         self._say = say
-        self._reuse = reuse
-        self._cache = EvidenceCache(places.cache / "evidence")
+        self._measurer = Measurer(checks, EvidenceCache(places.cache / "evidence"), reuse=reuse)
         self._evidence: dict[str, CheckEvidence] = {}
         self._given: tuple[Any, ...] | None = None
         self._subject: Subject | None = None
@@ -168,7 +168,7 @@ class Gate:
             if self.subject.data.identities() != self._facts.data:
                 reason = "the data changed after it was locked; a test must not write to the tables"
                 return without_measurements(request, errored(request.requirements, reason), error=reason)
-            self._evidence[request.id] = self._measure(request, self.subject)
+            self._evidence[request.id] = self._measurer.measure(request, self.subject)
         evidence = self._evidence[request.id]
         judgements = waive(evidence, self._facts.waivers, self._facts.release.digest)
         return dataclasses.replace(evidence, judgements=judgements)
@@ -227,7 +227,7 @@ class Gate:
 
         def budget(variant: Model) -> Sequence[Judgement]:
             subject = self._make_subject(variant, model, champion, data, record)
-            found = [self._measure(request, subject) for request in selecting]
+            found = [self._measurer.measure(request, subject) for request in selecting]
             tried[variant.identity.digest] = found
             waivers = self._plan.waivers(_today())
             return [j for e in found for j in waive(e, waivers, variant.identity.digest)]
@@ -288,121 +288,12 @@ class Gate:
             write_whole(path, release.onnx)
         return path.name
 
-    def _measure(self, request: Request, subject: Subject) -> CheckEvidence:
-        check = self._checks[request.check]
-        key = self._key(request, check, subject)
-        if key is not None and (kept := self._cache.read(key)) is not None:
-            judgements = judge(request.requirements, kept.measurements)
-            return dataclasses.replace(
-                kept,
-                source=request.source,
-                tests=request.tests,
-                requirements=request.requirements,
-                judgements=judgements,
-                reused=True,
-            )
-        started, made_at = time.monotonic(), _now()
-        error = ""
-        findings = Findings(measurements=())
-        try:
-            # Through JSON and back: what cannot be evidence must fail here, and what is stored is judged.
-            found = codec.to_json(check.function(subject, **request.parameters))
-            findings = codec.from_json(found, Findings)
-            judgements = judge(request.requirements, findings.measurements)
-        except MissingExtra as problem:
-            error = str(problem)
-            judgements = not_run(request.requirements, error)
-        except CheckError as problem:
-            error = str(problem)
-            judgements = errored(request.requirements, error)
-        except Exception as problem:  # a check that breaks blocks; the other checks still run
-            error = f"the check itself broke: {type(problem).__name__}: {problem}"
-            judgements = errored(request.requirements, error)
-        evidence = CheckEvidence(
-            id=request.id,
-            check=request.check,
-            version=check.version,
-            parameters=codec.plain(request.parameters),
-            source=request.source,
-            tests=request.tests,
-            requirements=request.requirements,
-            measurements=findings.measurements,
-            judgements=judgements,
-            tables=findings.tables,
-            assumptions=findings.assumptions or {},
-            not_covered=findings.not_covered,
-            seed=subject.seed,
-            duration_s=round(time.monotonic() - started, 3),
-            made_at=made_at,
-            error=error,
-        )
-        if key is not None and not error:
-            self._cache.write(key, evidence)
-        return evidence
-
-    def _key(self, request: Request, check: Check, subject: Subject) -> str | None:
-        models = [subject.release, subject.parent, subject.baseline]
-        digests = [m.identity.digest if m else "none" for m in models]
-        by_content = all(d == "none" or d.startswith("sha256:") for d in digests)
-        if not self._reuse or not check.reusable or not by_content:
-            return None
-        return codec.digest_of(
-            {
-                "check": [check.name, check.version],
-                "parameters": codec.plain(request.parameters),
-                "id": request.id,
-                "models": digests,
-                "read as": [_reading(m) if m else None for m in models],
-                "data": [dataclasses.asdict(i) for i in subject.data.identities()],
-                "meaning": subject.data.meaning,
-                "record": codec.digest_of(subject.training_record),
-                "levels": dataclasses.asdict(subject.levels),
-                "seed": subject.seed,
-                "packages": package_versions(),
-                "code": code_digest(),
-            }
-        )
-
-
-def _reading(model: Model) -> list[Any]:
-    """Return what turns a model's bytes into decisions; with another reading, evidence is other evidence."""
-    fields = ("output", "features", "positive_column")
-    return [model.threshold, *(getattr(model, field, None) for field in fields)]
-
 
 def _alike(model: Model | None, identity: Identity | None, known: Model | None) -> bool:
     """Return whether a model is the known one: the same bytes, read the same way."""
     if model is None or identity is None or known is None:
         return model is None and identity is None
-    return model.identity.digest == identity.digest and _reading(model) == _reading(known)
-
-
-def without_measurements(
-    request: Request, judgements: tuple[Judgement, ...], error: str = ""
-) -> CheckEvidence:
-    """Return the evidence of a request for which nothing was measured."""
-    return CheckEvidence(
-        id=request.id,
-        check=request.check,
-        version="",
-        parameters=codec.plain(request.parameters),
-        source=request.source,
-        tests=request.tests,
-        requirements=request.requirements,
-        measurements=(),
-        judgements=judgements,
-        tables=(),
-        assumptions={},
-        not_covered=(),
-        seed=0,
-        duration_s=0.0,
-        made_at="",
-        error=error,
-    )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return model.identity.digest == identity.digest and reading(model) == reading(known)
 
 
 def _today() -> datetime.date:

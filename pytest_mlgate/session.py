@@ -21,10 +21,12 @@ from . import codec, discovery
 from .assemble import Timing, assemble
 from .candidate import Model
 from .dataset import Dataset
+from .decision import acceptable
 from .errors import CheckError, MissingExtra, Misuse
 from .evidence import CheckEvidence, Run, Session
-from .gate import Facts, Gate, Places, without_measurements
-from .judge import acceptable, errored
+from .gate import Facts, Gate, Places
+from .judge import errored
+from .measure import without_measurements
 from .output import replace_folder, require_replaceable
 from .plan import Declaration, Plan, Request, make_plan
 from .policy import Policy

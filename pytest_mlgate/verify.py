@@ -8,8 +8,9 @@ from pathlib import Path
 
 from . import codec, discovery
 from .candidate.model import CALLABLE
+from .decision import decide, waive
 from .evidence import SCHEMA, CheckEvidence, Run
-from .judge import decide, judge, waive
+from .judge import judge
 from .lock import Lock
 
 

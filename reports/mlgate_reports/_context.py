@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pytest_mlgate.decision import acceptable
 from pytest_mlgate.evidence import CheckEvidence, Run
-from pytest_mlgate.judge import acceptable
 
 from ._chart import WIDTH, bar_width, interval_chart
 from ._rows import counts, headline, informative, interval, observed, overview_rows, rows

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_mlgate.decision import acceptable, decide, waive
 from pytest_mlgate.evidence import (
     SEVERITY,
     CheckEvidence,
@@ -18,7 +19,6 @@ from pytest_mlgate.evidence import (
     Waiver,
     worst,
 )
-from pytest_mlgate.judge import acceptable, decide, waive
 
 REQUIREMENT = Requirement(
     id="drift.max", check="drift", parameter="max", comparator="<=", bound=0.1, source="mlgate.toml:3"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from pytest_mlgate.decision import decide, waive
 from pytest_mlgate.evidence import (
     SCHEMA,
     CheckEvidence,
@@ -25,7 +26,7 @@ from pytest_mlgate.evidence import (
     Variant,
     Waiver,
 )
-from pytest_mlgate.judge import decide, errored, judge, waive
+from pytest_mlgate.judge import errored, judge
 
 TEST = "tests/test_release_gate.py::test_release"
 
