@@ -31,12 +31,13 @@ _LAZY = {
     "Dataset": "dataset",
 }
 
-#: Whether a mark was imported from here: then the project uses the gate even without a policy file.
+#: Whether a name was imported from here: then the project uses the gate even without a policy file.
 marks_imported = False
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
+        globals()["marks_imported"] = True
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
@@ -55,41 +56,43 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> int:
-    """Run pytest on the tests that carry requirements; other arguments go to pytest."""
-    import pytest
+    """Run pytest, in a process of its own, on the tests that carry requirements; the rest goes to pytest.
 
-    from .find_policy import find
+    Code under test may end its process with any exit code, so only evidence that this run wrote counts.
+    """
+    from .find_policy import find_upwards
     from .policy import load
 
-    path = Path(options.policy).resolve() if options.policy else find(Path.cwd())
+    path = Path(options.policy).resolve() if options.policy else find_upwards([Path.cwd()])
     if path is None:
         raise Misuse("no policy: there is no mlgate.toml here. Write one with: mlgate init")
     policy = load(path)
-    # pytest warns that it cannot rewrite assertions in a package that this command has imported already.
-    arguments = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
-    arguments += ["--mlgate-only", f"--mlgate-policy={path}"]
-    if options.report:
-        arguments.append(f"--mlgate-report={options.report}")
+    report = Path(options.report).absolute() if options.report else policy.folder / DEFAULT_REPORT
+    arguments = ["--mlgate-only", f"--mlgate-policy={path}", f"--mlgate-report={report}"]
     if options.no_cache:
         arguments.append("--mlgate-no-cache")
     tests = [str(policy.folder / name) for name in policy.fields.tests]
     own = [str(path)] if policy.fields.candidate is not None else []
-    outcome = _Outcome()
-    code = pytest.main([*arguments, *own, *tests, *rest], plugins=[outcome])
-    return exit_code(int(code), outcome.decision)
+    before = _stamp(report)
+    command = [sys.executable, "-m", "pytest", *arguments, *own, *tests, *rest]
+    code = subprocess.run(command, check=False).returncode
+    return exit_code(code, _decision(report) if _stamp(report) != before else None)
 
 
-class _Outcome:
-    """Reads the decision from the session that `pytest.main` ran."""
+def _stamp(report: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a report is written; `None` where there is none."""
+    try:
+        status = (report / "evidence.json").stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
-    decision: str | None = None
 
-    def pytest_unconfigure(self, config: object) -> None:
-        from .plugin import SESSION
+def _decision(report: Path) -> str:
+    from . import codec
+    from .evidence import Run
 
-        session = config.stash.get(SESSION, None)  # type: ignore[attr-defined]
-        if session is not None and session.run is not None:
-            self.decision = session.run.decision.outcome
+    return codec.from_json((report / "evidence.json").read_bytes(), Run).decision.outcome
 
 
 def exit_code(pytest_code: int, decision: str | None) -> int:

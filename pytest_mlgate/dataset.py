@@ -119,6 +119,10 @@ class Dataset:
         Raises:
             Misuse: an empty table, a column that a table lacks, or a label of one class.
         """
+        if self.test is None:
+            raise Misuse("data: there is no test table; nothing can be judged without one")
+        if not isinstance(self.label, str):
+            raise Misuse(f"data: label={self.label!r}. Accepted: the name of one column")
         wanted = [*self.feature_names, *self.sensitive]
         if not self.feature_names:
             raise Misuse("data: no column is left for the model to read; name some with features=[...]")

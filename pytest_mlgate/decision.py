@@ -66,7 +66,7 @@ def decide(
 
     def order(reason: Reason) -> tuple[int, int, str]:
         """Worst verdict first; then as the policy lists its checks, which is how much they matter."""
-        check = re.split(r"[\[.#]", reason.subject, maxsplit=1)[0]
+        check = re.split(r"[\[.{]", reason.subject, maxsplit=1)[0]
         rank = required.index(check) if check in required else len(required)
         return SEVERITY.index(reason.verdict), rank, reason.subject
 

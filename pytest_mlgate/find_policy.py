@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,28 @@ def find(root: Path) -> Path | None:
     if own.is_file():
         return own
     return shared if in_shared else None
+
+
+def find_upwards(starts: Iterable[Path]) -> Path | None:
+    """Return the policy of the project that the places belong to: the nearest one above each of them.
+
+    The search ends at the root of a git checkout: what lies above is another project.
+
+    Raises:
+        Misuse: two of the places belong to different policies.
+    """
+    found: dict[Path, None] = {}
+    for start in dict.fromkeys(starts):
+        for folder in (start, *start.parents):
+            path = find(folder) if folder.is_dir() else None
+            if path is not None:
+                found[path.resolve()] = None
+            if path is not None or (folder / ".git").exists():
+                break
+    if len(found) > 1:
+        names = " and ".join(map(str, found))
+        raise Misuse(f"two policies could apply: {names}. Name one with --mlgate-policy")
+    return next(iter(found), None)
 
 
 def section_of(content: dict[str, Any]) -> dict[str, Any]:

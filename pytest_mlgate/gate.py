@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from . import codec
 from .cache import EvidenceCache, write_whole
 from .candidate import Model, OnnxModel, as_model
+from .candidate.model import require_rowwise
 from .compress.search import Say, select
 from .contract import Check
 from .dataset import Dataset
@@ -139,12 +141,14 @@ class Gate:
             if any(new is not old for new, old in zip(given, self._given, strict=True)):
                 self._require_same(*given)
             return
+        # What was locked is what is measured: a test may write to what a fixture returned.
+        training_record = copy.deepcopy(training_record)
         started = environment(self._plan.policy.folder)
         model = as_model(candidate, data)
         champion = as_model(baseline, data) if baseline is not None else None
         lock = codec.to_json(self._lock(model, champion, data, training_record, started))
         write_whole(self._places.lock, lock)
-        model.predict_proba(data.tables["test"])
+        require_rowwise(model, data.tables["test"])
         release, variants = self._select(model, champion, data, training_record)
         self._subject = self._make_subject(release, model, champion, data, training_record)
         self._facts = Facts(

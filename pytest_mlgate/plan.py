@@ -223,8 +223,7 @@ def _as_requests(uses: Sequence[_Use], policy: Policy) -> list[Request]:
                 f"{use.source}: {use.check.name} declares no bound, so nothing could ever fail. "
                 f"Give at least one of: {', '.join(use.check.bounds)}"
             )
-        taken = [r.id for r in requests if r.id == use.name or r.id.startswith(f"{use.name}#")]
-        request_id = f"{use.name}#{len(taken) + 1}" if taken else use.name
+        request_id = _unambiguous_name(use, uses)
         requests.append(
             Request(
                 id=request_id,
@@ -236,6 +235,27 @@ def _as_requests(uses: Sequence[_Use], policy: Policy) -> list[Request]:
             )
         )
     return requests
+
+
+def _unambiguous_name(use: _Use, uses: Sequence[_Use]) -> str:
+    """Return the use's name with whatever tells it from others of the same name.
+
+    The name must not depend on the order of collection: a waiver would move to another requirement.
+    """
+    alike = [other for other in uses if other.name == use.name]
+    differing = [
+        parameter
+        for parameter in use.check.signature.parameters
+        if any(other.effective(parameter) != use.effective(parameter) for other in alike)
+    ]
+    if not differing:
+        return use.name
+    told_apart = "; ".join(f"{name}={_short(use.effective(name))}" for name in differing)
+    return f"{use.name}{{{told_apart}}}"
+
+
+def _short(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _requirement(use: _Use, request_id: str, parameter: str, policy: Policy) -> Requirement:

@@ -126,8 +126,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail the test after its own body if one of its requirements does not hold."""
-    yield
     session = item.config.stash.get(SESSION, None)
+    changed = session.undeclared(item) if session is not None else ""
+    if changed:
+        from .session import MISUSE
+
+        item.stash[MISUSE] = changed
+        pytest.fail(f"mlgate: {changed}", pytrace=False)
+    yield
     message = session.failure(item) if session is not None else ""
     if message:
         pytest.fail(message, pytrace=False)
@@ -151,18 +157,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _ACTIVE[-1].record(report)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Decide, write the report, and make the exit code say so."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Decide and write the report first; after all other hooks, make the exit code say so."""
     gate = session.config.stash.get(SESSION, None)
     if gate is None:
-        return
+        return (yield)
     if gate.is_worker:
         session.config.workeroutput["mlgate"] = gate.worker_report()  # type: ignore[attr-defined]
-        return
+        return (yield)
     if session.config.option.collectonly:
-        return
+        return (yield)
+    if session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
+        gate.interrupted()
     gate.finish()
+    yield
     if gate.misuse:
         session.exitstatus = 2
     elif gate.run is not None:
@@ -324,14 +333,12 @@ def _policy_path(config: pytest.Config) -> Path | None:
         named = Path(config.invocation_params.dir, argument.split("::")[0])
         if named.name == "mlgate.toml" and named.is_file():
             return named.resolve()
-    folders = dict.fromkeys([config.rootpath, config.invocation_params.dir])
-    candidates = [f / n for f in folders for n in ("mlgate.toml", "pyproject.toml")]
-    if not any(path.is_file() for path in candidates):
-        return None
-    from .find_policy import find
+    here = config.invocation_params.dir
+    starts = [config.rootpath, here, *(Path(here, argument.split("::")[0]) for argument in config.args)]
+    from .find_policy import find_upwards
 
     with _misuse_as_usage_error():
-        return next((path for folder in folders if (path := find(folder))), None)
+        return find_upwards(starts)
 
 
 def _asked_for(config: pytest.Config, path: Path) -> bool:

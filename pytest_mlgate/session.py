@@ -33,6 +33,7 @@ from .policy import Policy
 from .policy_items import PolicyItem
 from .quiet import Quiet
 from .terminal import Progress, failure_text
+from .written import never_collected
 
 CACHE_FOLDER = ".mlgate"
 RELEASE_FILE = "release-artifact.onnx"
@@ -53,6 +54,7 @@ class WorkerReport:
     """What a worker knows when it ends."""
 
     requests: tuple[Request, ...]
+    problems: tuple[str, ...]
     deselected: tuple[str, ...]
     facts: Facts | None
     misuse: str = ""
@@ -98,6 +100,7 @@ class GateSession:
         self._evidence: dict[str, CheckEvidence] = {}
         self._tests: dict[str, str] = {}
         self._problems: list[str] = []
+        self._declared: dict[str, list[Declaration]] = {}
         if not self.is_worker:
             require_replaceable(self.report_folder, report_names())
 
@@ -117,12 +120,18 @@ class GateSession:
         declarations: list[Declaration] = []
         for item in items:
             found = declarations_of(item, self.policy, checks)
+            self._declared[item.nodeid] = found
             declarations.extend(found)
             fixtures = getattr(item, "fixturenames", None)
             if found and fixtures is not None and "mlgate" not in fixtures:
                 fixtures.append("mlgate")
         self._plan = make_plan(self.policy, declarations, checks)
         self._requests = self._plan.requests
+        root = (self.policy.path.parent if self.policy.path else self.config.rootpath).resolve()
+        self._problems += [
+            f"{test.path.relative_to(root)}:{test.line}: {test.name} carries marks, but was not collected"
+            for test in never_collected(root, checks, items)
+        ]
         progress = Progress(self.config)
         progress.total = len(self._requests) + 6
         self._gate = Gate(
@@ -177,6 +186,22 @@ class GateSession:
         kept.extend(self._gate.run(request) for request in requests)
         return GateView(release=self._gate.subject.release, data=table, items=tuple(kept))
 
+    def undeclared(self, item: pytest.Item) -> str:
+        """Return why the marks that a test has now are not those that were planned; empty if they are."""
+        now = declarations_of(item, self.policy, discovery.checks())
+        planned = self._declared.get(item.nodeid, [])
+        if [(d.check, d.args, d.kwargs) for d in now] == [(d.check, d.args, d.kwargs) for d in planned]:
+            return ""
+        names = ", ".join(sorted({d.check for d in [*now, *planned]}))
+        return (
+            f"{item.nodeid}: its requirements ({names}) changed after collection and were never planned; "
+            "write the marks on the test, or add them in pytest_itemcollected"
+        )
+
+    def interrupted(self) -> None:
+        """Remember that the session did not come to its own end."""
+        self._problems.append("the session was interrupted or broke before its end")
+
     def failure(self, item: pytest.Item) -> str:
         """Return why the test's requirements do not hold; empty if they all do."""
         texts = []
@@ -220,6 +245,7 @@ class GateSession:
         return codec.to_json(
             WorkerReport(
                 requests=self._requests,
+                problems=tuple(self._problems),
                 deselected=tuple(t for t, s in self._tests.items() if s == "deselected"),
                 facts=self._gate.facts if self._gate else None,
                 misuse=self.misuse,
@@ -233,6 +259,7 @@ class GateSession:
         if self._requests and content.requests and content.requests != self._requests:
             self._problems.append("two test workers collected different requirements")
         self._requests = self._requests or content.requests
+        self._problems.extend(p for p in content.problems if p not in self._problems)
         self._tests.update({t: "deselected" for t in content.deselected if t not in self._tests})
         if self._facts and content.facts and _subject_of(content.facts) != _subject_of(self._facts):
             self._problems.append("two test workers measured different artifacts or data")

@@ -50,7 +50,8 @@ def as_model(given: Any, data: Dataset) -> Model:
     features = data.feature_names if candidate.features is None else tuple(candidate.features)
     for role in data.tables:
         data.require_columns(features, role, "candidate: features")
-    if not 0 < candidate.threshold < 1:
+    is_number = isinstance(candidate.threshold, int | float) and not isinstance(candidate.threshold, bool)
+    if not is_number or not 0 < candidate.threshold < 1:
         raise CandidateRefused(f"threshold={candidate.threshold!r} must be a probability between 0 and 1")
     if isinstance(model, str | Path):
         path = Path(model)

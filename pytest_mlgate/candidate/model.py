@@ -17,6 +17,9 @@ from ..evidence import Identity
 
 Scores = NDArray[np.float64]
 Output = Literal["probability", "logit"]
+#: Largest difference between a row asked alone and among others: dynamic int8 scales by batch.
+ROWWISE_TOLERANCE = 0.05
+_ROWWISE_ROWS = 16
 #: The kind of a model that has no bytes.
 CALLABLE = "python callable"
 
@@ -135,6 +138,26 @@ class BlackBox:
             ) from None
         scores = as_probabilities(answer, self.output, self.name, len(frame))
         return _binary(scores, self.positive_column)
+
+
+def require_rowwise(model: Model, frame: Frame) -> None:
+    """Refuse a model whose answer for a row depends on the rows beside it, or on chance.
+
+    Every check asks for whole tables, and the model is used on single rows: what is measured on one must
+    hold for the other. Rows are spread over the table, asked together and one by one.
+
+    Raises:
+        CheckError: the answers differ by more than `ROWWISE_TOLERANCE`.
+    """
+    rows = frame.gather_every(max(1, len(frame) // _ROWWISE_ROWS)).head(_ROWWISE_ROWS)
+    together = model.predict_proba(frame)[:: max(1, len(frame) // _ROWWISE_ROWS)][: len(rows)]
+    alone = np.concatenate([model.predict_proba(rows[i : i + 1]) for i in range(len(rows))])
+    difference = float(np.max(np.abs(together - alone), initial=0.0))
+    if difference > ROWWISE_TOLERANCE:
+        raise CheckError(
+            f"{model.identity.name} answers a row differently by {difference:.3g} when it is asked alone "
+            f"(accepted: {ROWWISE_TOLERANCE:g}): it depends on the other rows of a batch, or on chance"
+        )
 
 
 def decisions(model: Model, scores: Scores) -> NDArray[np.bool_]:

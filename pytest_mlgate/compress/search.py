@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..candidate import Model, OnnxModel
+from ..candidate.model import require_rowwise
 from ..dataset import Dataset
 from ..evidence import SEVERITY, Judgement, Variant, Verdict
 from .recipes import NotApplicable, Recipe, recipes
@@ -98,7 +99,7 @@ def _make(recipe: Recipe, candidate: OnnxModel, data: Dataset) -> OnnxModel | Va
             kind="ONNX",
             detail=f"recipe {recipe.name} from {candidate.identity.digest}",
         )
-        model.predict_proba(data.tables["test"].head(2))
+        require_rowwise(model, data.tables["test"])
     except NotApplicable as reason:
         return Variant(recipe=recipe.name, identity=None, status="not_applicable", reason=str(reason))
     except Exception as error:  # a recipe that breaks must not stop the others
