@@ -129,8 +129,8 @@ class GateSession:
         self._requests = self._plan.requests
         root = (self.policy.path.parent if self.policy.path else self.config.rootpath).resolve()
         self._problems += [
-            f"{test.path.relative_to(root)}:{test.line}: {test.name} carries marks, but was not collected"
-            for test in never_collected(root, checks, items)
+            f"{t.path.relative_to(root)}:{t.line or 1}: {t.name} carries marks, but was not collected"
+            for t in never_collected(root, checks, items)
         ]
         progress = Progress(self.config)
         progress.total = len(self._requests) + 6

@@ -12,12 +12,13 @@ from typing import Any
 
 from .find_policy import FILE_NAME
 
+_FILE_MARKS = "pytestmark"
 _NOT_THE_PROJECTS = {"node_modules", "site-packages", "build", "dist", "__pycache__"}
 
 
 @dataclass(frozen=True)
 class WrittenTest:
-    """A function with marks of the gate, as it stands in a file."""
+    """A function, class or file with marks of the gate; line 0 where any of its tests will do."""
 
     path: Path
     name: str
@@ -30,21 +31,27 @@ def never_collected(root: Path, checks: Collection[str], items: Iterable[Any]) -
     Arguments, `--ignore`, a skipped module or a hook may each keep pytest from ever seeing a test; its
     requirements would be missed by nobody. A folder with a policy of its own is another project.
     """
-    seen = {_place(item) for item in items}
+    seen = {place for item in items for place in _places(item)}
     return [test for test in _written_below(root, checks) if (test.path, test.name, test.line) not in seen]
 
 
-def _place(item: Any) -> tuple[Path, str, int]:
+def _places(item: Any) -> Iterator[tuple[Path, str, int]]:
+    """Yield where a collected test stands: its function, its class, and its file."""
+    path = item.path.resolve()
     function = getattr(item, "function", None)
     if function is None:
-        return item.path.resolve(), item.name, 0
+        return
     code = getattr(inspect.unwrap(function), "__code__", None)
     name = getattr(item, "originalname", None) or item.name
-    return item.path.resolve(), name, code.co_firstlineno if code else 0
+    yield path, name, code.co_firstlineno if code else 0
+    if getattr(item, "cls", None) is not None:
+        yield path, item.cls.__name__, 0
+    yield path, _FILE_MARKS, 0
 
 
 def _written_below(root: Path, checks: Collection[str]) -> Iterator[WrittenTest]:
-    marked = re.compile(rf"^\s*@(?:\w+\.)*(?:{'|'.join(map(re.escape, sorted(checks)))})\b", re.MULTILINE)
+    names = "|".join(map(re.escape, sorted(checks)))
+    marked = re.compile(rf"^\s*(?:@(?:\w+\.)*|{_FILE_MARKS}\b.*?)(?:{names})\b", re.MULTILINE | re.DOTALL)
     for path in _python_files(root.resolve()):
         try:
             text = path.read_text(encoding="utf-8")
@@ -59,6 +66,11 @@ def _written_below(root: Path, checks: Collection[str]) -> Iterator[WrittenTest]
                 if any(_last_name(d) in checks for d in decorators):
                     line = min(d.lineno for d in decorators)
                     yield WrittenTest(path=path, name=node.name, line=line)
+            elif isinstance(node, ast.ClassDef):
+                if any(_last_name(d) in checks for d in node.decorator_list):
+                    yield WrittenTest(path=path, name=node.name, line=0)
+            elif isinstance(node, ast.Assign) and _assigns_marks(node, checks):
+                yield WrittenTest(path=path, name=_FILE_MARKS, line=0)
 
 
 def _python_files(folder: Path) -> Iterator[Path]:
@@ -69,6 +81,13 @@ def _python_files(folder: Path) -> Iterator[Path]:
                 yield from _python_files(path)
         elif path.suffix == ".py":
             yield path
+
+
+def _assigns_marks(node: ast.Assign, checks: Collection[str]) -> bool:
+    """Return whether the statement gives a file or a class its marks, one of the gate's among them."""
+    if not any(isinstance(target, ast.Name) and target.id == _FILE_MARKS for target in node.targets):
+        return False
+    return any(_last_name(part) in checks for part in ast.walk(node.value) if isinstance(part, ast.expr))
 
 
 def _last_name(decorator: ast.expr) -> str:

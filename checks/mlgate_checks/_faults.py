@@ -126,11 +126,22 @@ def _comparable(series: Any, dtypes: Iterable[Any]) -> Any:
     from pandas.api.types import is_numeric_dtype
 
     if not all(is_numeric_dtype(dtype) for dtype in dtypes):
-        return series.astype(object).where(series.notna(), None).map(lambda v: None if v is None else str(v))
+        return series.astype(object).where(series.notna(), None).map(_text_of)
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     if any(str(dtype).lower() == "float32" for dtype in dtypes):
         values = values.astype(np.float32).astype(np.float64)
     return values + 0.0  # so that -0.0 and 0.0 are one value
+
+
+def _text_of(value: Any) -> str | None:
+    """Return a cell as text, the same for 1, 1.0 and "1": a type must not hide that two rows are one."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    try:
+        return repr(float(text) + 0.0)
+    except ValueError:
+        return text
 
 
 def _rows(chosen: NDArray[np.bool_]) -> str:

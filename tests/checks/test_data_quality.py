@@ -366,3 +366,13 @@ def test_nothing_is_printed_and_nobody_is_called():
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_type_does_not_hide_a_leaked_row():
+    """Rows of the training table are found in the test table when one of them holds its numbers as text."""
+    from mlgate_checks._faults import _text_of
+
+    assert _text_of(1) == _text_of(1.0) == _text_of("1") == _text_of(" 1.00")
+    assert _text_of("-0.0") == _text_of(0)
+    assert _text_of("one") == "one"
+    assert _text_of(None) is None

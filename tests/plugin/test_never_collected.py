@@ -165,3 +165,27 @@ def test_a_process_that_ends_itself_with_0_is_no_release(project):
             "def test_end(mlgate):\n    import os\n    os._exit(0)\n"
         )
     assert subprocess.run(command, cwd=project.folder, check=False, capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "from pytest_mlgate import performance\n\n@performance(metric='roc_auc', min=0.9999)\n"
+            "class TestStrict:\n    def test_(self, mlgate): pass\n",
+            "TestStrict",
+        ),
+        (
+            "from pytest_mlgate import performance\n\n"
+            "pytestmark = [performance(metric='roc_auc', min=0.9999)]\n\ndef test_(mlgate): pass\n",
+            "pytestmark",
+        ),
+    ],
+)
+def test_marks_on_classes_and_files_are_missed_too(two, text, name):
+    """A class or a whole file that carries requirements must have been collected, and then counts."""
+    two.write("tests/test_strict.py", text)
+    assert two.run().ret == 1
+    assert "not collected" not in two.reasons
+    assert two.run("--ignore=tests").ret == 1
+    assert f"{name} carries marks, but was not collected" in two.reasons
