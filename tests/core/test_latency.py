@@ -2,13 +2,15 @@
 
 import sys
 
+import narwhals as nw
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_mlgate.candidate import as_model
-from pytest_mlgate.candidate.model import OnnxModel
+from pytest_mlgate.candidate.model import BlackBox, OnnxModel
 from pytest_mlgate.errors import CheckError
 from pytest_mlgate.evidence import Grade
 from pytest_mlgate.hardware import latency
@@ -122,3 +124,18 @@ def test_a_target_that_is_not_here_has_no_value(data, target):
     m = measure_latency(target, as_onnx(chain(1, 4)), data.tables["test"], 99, TAILS)
     assert (m.value, m.interval, m.n, m.grade) == (None, None, 0, Grade.MISSING)
     assert f"nothing on this machine measures target='{target}'" in m.detail
+
+
+def test_slow_rows_at_the_end_of_the_table_are_timed():
+    """The timed rows are spread over the whole table: a model that is slow on its later rows is slow."""
+    import time
+
+    def slow_on_later_rows(rows):
+        if len(rows) == 1 and rows[0, 0] > 0.5:
+            time.sleep(0.002)
+        return np.full(len(rows), 0.5)
+
+    frame = nw.from_native(pd.DataFrame({"a": np.linspace(0, 1, 1000)}), eager_only=True)
+    model = BlackBox(function=slow_on_later_rows, name="m", features=("a",), digest="d")
+    measured = latency.cpu_latency(model, frame, 90.0, TAILS)
+    assert measured.value >= 2.0
