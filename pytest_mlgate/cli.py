@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     init = commands.add_parser("init", help="write a starting policy and test")
     init.add_argument("folder", nargs="?", default=".")
     init.set_defaults(command=_init)
+    targets = commands.add_parser("targets", help="list what can be measured, emulated or estimated here")
+    targets.add_argument("--policy", metavar="FILE", help="policy file (default: mlgate.toml)")
+    targets.set_defaults(command=_targets)
     doctor = commands.add_parser("doctor", help="say what this installation can do and what is missing")
     doctor.set_defaults(command=_doctor)
     return parser
@@ -147,6 +150,21 @@ def _init(options: argparse.Namespace, _: list[str]) -> int:
 
     for path, is_new in write(Path(options.folder)):
         print(f"{'wrote' if is_new else 'kept '} {path}")
+    return RELEASE
+
+
+def _targets(options: argparse.Namespace, _: list[str]) -> int:
+    from .find_policy import find_upwards
+    from .hardware.survey import lines
+    from .hardware.target import Targets
+    from .policy import load
+
+    path = Path(options.policy).resolve() if options.policy else find_upwards([Path.cwd()])
+    try:
+        for line in lines(Targets(load(path).fields.targets if path else {})):
+            print(line, flush=True)
+    except ValueError as error:
+        raise Misuse(f"[targets]: {error}") from None
     return RELEASE
 
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -37,10 +37,31 @@ class Columns:
     as_groups: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """Gives one bound grades of its own in place of those of its check."""
+
+    grades: tuple[Grade, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetNamed:
+    """Marks a parameter as the name of a target, checked against the backends and the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeakestGrade:
+    """Marks a parameter that says with which grade of evidence every bound of its check is content."""
+
+
 AtMost = Annotated[float | None, Bound("<=")]
 AtLeast = Annotated[float | None, Bound(">=")]
 ColumnNames = Annotated[tuple[str, ...], Columns()]
 GroupColumns = Annotated[tuple[str, ...], Columns(as_groups=True)]
+TargetName = Annotated[str, TargetNamed()]
+MinEvidence = Annotated[Literal["measured", "emulated", "estimate"], WeakestGrade()]
+
+_GRADE_NAMES = {"measured": Grade.MEASURED, "emulated": Grade.EMULATED, "estimate": Grade.ESTIMATED}
 
 CheckFunction = Callable[..., Findings]
 
@@ -57,6 +78,8 @@ class Check:
     reusable: bool = True
     #: Its bounds decide which compressed variant becomes the release artifact.
     selects: bool = False
+    #: It vouches for what the training rows went into, so compression must not touch them.
+    guards_training_rows: bool = False
     #: Parameters whose value tells two uses of this check apart in requirement names.
     named_by: tuple[str, ...] = ("metric",)
 
@@ -83,6 +106,22 @@ class Check:
         """The parameters that name columns of the data."""
         found = {name: _metadata(hint, Columns) for name, hint in self.hints.items()}
         return {name: columns for name, columns in found.items() if columns is not None}
+
+    @functools.cached_property
+    def target_parameters(self) -> tuple[str, ...]:
+        """The parameters that name targets."""
+        return tuple(name for name, hint in self.hints.items() if _metadata(hint, TargetNamed))
+
+    def accepted_grades(self, parameter: str, parameters: Mapping[str, Any]) -> tuple[Grade, ...]:
+        """Return the grades that a bound is content with, given what was written."""
+        own = _metadata(self.hints[parameter], Accepts)
+        accepted = list(self.accepts if own is None else own.grades)
+        for name, hint in self.hints.items():
+            if _metadata(hint, WeakestGrade):
+                weakest = parameters.get(name, self.signature.parameters[name].default)
+                order = [Grade.MEASURED, Grade.EMULATED, Grade.ESTIMATED]
+                accepted += order[: order.index(_GRADE_NAMES[weakest]) + 1]
+        return tuple(dict.fromkeys(accepted))
 
     @functools.cached_property
     def version(self) -> str:
@@ -161,6 +200,7 @@ def check(
     accepts: tuple[Grade, ...] = (Grade.MEASURED,),
     reusable: bool = True,
     selects: bool = False,
+    guards_training_rows: bool = False,
     named_by: tuple[str, ...] = ("metric",),
 ) -> Callable[[CheckFunction], Check]:
     """Turn a function into the check that the mark and the policy section `name` stand for."""
@@ -172,6 +212,7 @@ def check(
             accepts=accepts,
             reusable=reusable,
             selects=selects,
+            guards_training_rows=guards_training_rows,
             named_by=named_by,
         )
 

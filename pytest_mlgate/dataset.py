@@ -94,6 +94,11 @@ class Dataset:
         """Return which rows are of the positive class, shape (n,)."""
         return np.asarray([value == self.positive for value in self.tables[role][self.label].to_list()])
 
+    def class_numbers(self, role: str = "test") -> NDArray[np.int64]:
+        """Return the position of every row's label among `classes`, shape (n,); -1 for a label not there."""
+        position = {value: i for i, value in enumerate(self.classes)}
+        return np.asarray([position.get(v, -1) for v in self.tables[role][self.label].to_list()], np.int64)
+
     def groups(self, column: str, role: str = "test") -> NDArray[np.str_]:
         """Return the group of every row as text, shape (n,); a missing value is the group `unknown`."""
         values = self.tables[role][column].to_list()

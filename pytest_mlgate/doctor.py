@@ -20,6 +20,10 @@ _EXTRAS = {
     "data": "deepchecks",
     "privacy": "dp_accounting",
     "robustness": "hypothesis",
+    "compress": "torch_pruning",
+    "npu": "onnxruntime_qnn",
+    "openvino": "openvino",
+    "ssh": "fabric",
 }
 
 
@@ -35,8 +39,7 @@ def lines(folder: Path) -> list[str]:
         f"checks: {', '.join(sorted(discovery.checks()))}",
         f"views: {', '.join(sorted(discovery.views()))}",
         *(_extra(name, module) for name, module in _EXTRAS.items()),
-        "target cpu: measured",
-        "target cuda, npu: not measured by this version; a latency budget on them is not_run and blocks",
+        "targets: ask each of them with: mlgate targets",
         f"pytest -n: latency is taken {'alone' if available() else 'not at all (no file locks here)'}",
         _policy(folder),
     ]

@@ -78,6 +78,14 @@ class Measurement:
     detail: str = ""
     #: The quantity is infinite: it is above every bound.
     unbounded: bool = False
+    #: What ran elsewhere than on the declared target: no figure counts then, and every bound fails.
+    off_target: str = ""
+    #: More n would narrow the interval; not so where it tells what one further process would show.
+    n_decides: bool = True
+    #: The machine a timing was taken on: figures are comparable only where this is equal.
+    machine: str = ""
+    #: Threads, affinity, governor, load and versions under which it was taken.
+    conditions: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,13 +181,27 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuickFigures:
+    """What the search saw of a variant when it put all of them in order; no bound is judged on these."""
+
+    #: Time of one row relative to the float model's, all variants interleaved in one process.
+    latency_ratio: float | None
+    latency_us: float | None
+    #: Accuracy on the training rows, where every variant is compared with the float model; none without them.
+    accuracy: float | None
+    #: No other variant is both cheaper and more accurate.
+    on_front: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """The candidate after one compression recipe, and why it does or does not ship."""
 
     recipe: str
     identity: Identity | None
-    status: Literal["release", "rejected", "not_needed", "not_applicable", "error"]
+    status: Literal["release", "rejected", "not_needed", "not_applicable", "forbidden", "error"]
     reason: str
+    figures: QuickFigures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

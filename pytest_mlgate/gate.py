@@ -16,7 +16,10 @@ from . import codec
 from .cache import EvidenceCache, write_whole
 from .candidate import Model, OnnxModel, as_model
 from .candidate.model import require_rowwise
-from .compress.search import Say, select
+from .compress.ladder import ladder
+from .compress.make import Say
+from .compress.search import SearchOptions, select
+from .compress.store import VariantStore
 from .contract import Check
 from .dataset import Dataset
 from .decision import waive
@@ -128,6 +131,14 @@ class Gate:
         """
         data.validate()
         self._plan.validate(data, self._checks)
+        compress = self._plan.policy.fields.compress
+        known = [recipe.name for recipe in ladder()]
+        unknown = sorted({*(compress.recipes or ()), *compress.forbid} - set(known))
+        if unknown:
+            source = self._plan.policy.source
+            raise Misuse(
+                f"{source}: [compress] names {', '.join(map(repr, unknown))}. Accepted: {', '.join(known)}"
+            )
 
     def open(self, *, data: Dataset, candidate: Any, baseline: Any, training_record: Any) -> None:
         """Adapt the candidate, write the lock, and find the release artifact.
@@ -221,6 +232,7 @@ class Gate:
             training_record=record,
             levels=self._plan.levels,
             seed=self._plan.policy.fields.seed,
+            targets=self._plan.targets,
         )
 
     def _select(
@@ -229,8 +241,10 @@ class Gate:
         selecting = [r for r in self._plan.requests if self._checks[r.check].selects]
         tried: dict[str, list[CheckEvidence]] = {}
 
-        def budget(variant: Model) -> Sequence[Judgement]:
+        def budget(variant: Model, attempt: int) -> Sequence[Judgement]:
             subject = self._make_subject(variant, model, champion, data, record)
+            if attempt:
+                subject = dataclasses.replace(subject, levels=subject.levels.attempt(attempt))
             found = [self._measurer.measure(request, subject) for request in selecting]
             tried[variant.identity.digest] = found
             waivers = self._plan.waivers(_today())
@@ -245,14 +259,38 @@ class Gate:
             if not selecting:
                 selection = select(model, data, None, self._say)
             elif isinstance(model, OnnxModel):
-                selection = select(model, data, budget, self._say)
+                selection = select(model, data, budget, self._say, self._search_options(selecting))
             else:
-                budget(model)
+                budget(model, 0)
                 selection = select(model, data, None, self._say)
             evidence = tried.get(selection.release.identity.digest, [])
             self._evidence.update({e.id: e for e in evidence})
             self._write_chosen(model, selection.release, selection.variants, evidence)
         return selection.release, selection.variants
+
+    def _search_options(self, selecting: Sequence[Request]) -> SearchOptions:
+        """Return what the policy and the budgets say about the search; the first says what is cheap."""
+        fields = self._plan.policy.fields
+        drops = [d for r in selecting if (d := r.parameters.get("max_accuracy_drop")) is not None]
+        return SearchOptions(
+            objective=selecting[0].parameters.get("minimize", "size"),
+            recipes=fields.compress.recipes,
+            forbid=fields.compress.forbid,
+            train=fields.compress.train,
+            train_seconds=fields.compress.train_seconds,
+            max_accuracy_drop=min(drops, default=None),
+            withheld=self._withheld(),
+            seed=fields.seed,
+            store=VariantStore(self._places.cache / "variants"),
+        )
+
+    def _withheld(self) -> str:
+        """Return why compression must not see the training rows; empty where it may.
+
+        What is calibrated or trained on them again is no longer covered by the accounting of the training.
+        """
+        guards = [r.id for r in self._plan.requests if self._checks[r.check].guards_training_rows]
+        return f"{guards[0]} accounts for the candidate's own training only" if guards else ""
 
     def _read_chosen(self, model: Model) -> tuple[Model, _Chosen] | None:
         path = self._places.session / "selection.json"

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 
 from .evidence import (
+    Grade,
     Judgement,
     Measurement,
     Requirement,
@@ -79,6 +80,8 @@ def _verdict(requirement: Requirement, m: Measurement) -> tuple[Verdict, str]:
         if requirement.comparator == "<=":
             return Verdict.FAIL, f"{what} is infinite and exceeds {bound}: {m.detail}"
         return Verdict.ERROR, f"{what} is infinite: {m.detail}"
+    if m.off_target:
+        return Verdict.FAIL, f"{what} cannot meet {bound}: {m.off_target}"
     if m.grade not in requirement.accepts:
         accepted = ", ".join(requirement.accepts)
         reason = f"; {m.detail}" if m.detail else ""
@@ -93,7 +96,8 @@ def _verdict(requirement: Requirement, m: Measurement) -> tuple[Verdict, str]:
     slack = _ROUNDING * max(1.0, abs(m.value))
     if not all(map(math.isfinite, given)) or not low - slack <= m.value <= high + slack or low > high:
         return Verdict.ERROR, f"{what} is {m.value} with interval {low} to {high}: not a usable number"
-    measured = f"{what} {describe(m)}"
+    graded = "" if m.grade is Grade.MEASURED else f" [{m.grade}, not measured]"
+    measured = f"{what} {describe(m)}{graded}"
     outside, inside = ("exceeds", "is within") if sign == "max" else ("is below", "is at least")
     too_low, too_high = low > requirement.bound, high < requirement.bound
     right, wrong = (
@@ -132,7 +136,7 @@ def rows_needed(requirement: Requirement, m: Measurement) -> int | None:
     The half-width of an interval shrinks with the square root of n, so n grows with the square of the
     ratio of the present half-width to the distance from the bound.
     """
-    if m.value is None or m.interval is None or m.value == requirement.bound:
+    if m.value is None or m.interval is None or m.value == requirement.bound or not m.n_decides:
         return None
     end = m.interval.high if m.value < requirement.bound else m.interval.low
     if end is None:

@@ -9,6 +9,7 @@ two ends covers with probability at least 1 - alpha.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .evidence import Comparator
@@ -40,6 +41,15 @@ class Levels:
         Only the failing side is divided: the family passes only if every part passes.
         """
         return Levels(fail=self.fail / max(1, parts), release=self.release)
+
+    def attempt(self, number: int) -> Levels:
+        """Return the levels of the given attempt, from 1 on, in a search that stops at its first pass.
+
+        Whoever tries often enough passes by luck, so the releasing side is spent along a series that sums to
+        the whole: the i-th attempt has 6 / (pi i)^2 of it. Source: alpha spending by a convergent series,
+        Lan and DeMets (1983), Biometrika 70:659.
+        """
+        return Levels(fail=self.fail, release=self.release * 6 / (math.pi * number) ** 2)
 
     def tails(self, comparator: Comparator) -> Tails:
         """Return the tails of the interval that decides a bound with this comparator."""

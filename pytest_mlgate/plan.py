@@ -12,6 +12,7 @@ from .contract import Check
 from .dataset import Dataset
 from .errors import Misuse
 from .evidence import Requirement, Waiver
+from .hardware.target import Targets
 from .levels import Levels, levels_for
 from .policy import CheckUse, Entry, Policy
 
@@ -70,6 +71,11 @@ class Plan:
                 if columns.as_groups:
                     for name in names:
                         data.require_groups(name, source)
+
+    @property
+    def targets(self) -> Targets:
+        """The targets that the policy names."""
+        return Targets(self.policy.fields.targets)
 
     def waivers(self, today: datetime.date) -> tuple[Waiver, ...]:
         """Return the policy's waivers with their state: expired and orphaned ones block."""
@@ -140,7 +146,9 @@ def make_plan(policy: Policy, declarations: Sequence[Declaration], checks: Mappi
     merged.extend(use for position, use in enumerate(from_policy) if position not in carried)
     requests = _as_requests(_joined(merged), policy)
     _require_known_entries(policy, requests)
-    return Plan(policy=policy, requests=tuple(requests))
+    plan = Plan(policy=policy, requests=tuple(requests))
+    _require_known_targets(plan, checks)
+    return plan
 
 
 def _policy_use(use: CheckUse, checks: Mapping[str, Check]) -> _Use:
@@ -269,7 +277,7 @@ def _requirement(use: _Use, request_id: str, parameter: str, policy: Policy) -> 
         bound=float(use.parameters[parameter]),
         source=use.source,
         tolerates={e.scope: e.reason for e in policy.fields.inconclusive if e.requirement == requirement_id},
-        accepts=tuple(dict.fromkeys([*use.check.accepts, *weaker])),
+        accepts=tuple(dict.fromkeys([*use.check.accepted_grades(parameter, use.parameters), *weaker])),
     )
 
 
@@ -282,6 +290,17 @@ def _require_known_entries(policy: Policy, requests: Sequence[Request]) -> None:
                 f"{policy.source}: {entry.requirement!r} is not a declared requirement. "
                 f"Declared: {', '.join(declared) or 'none'}"
             )
+
+
+def _require_known_targets(plan: Plan, checks: Mapping[str, Check]) -> None:
+    for request in plan.requests:
+        check = checks[request.check]
+        for parameter in check.target_parameters:
+            name = request.parameters.get(parameter, check.signature.parameters[parameter].default)
+            try:
+                plan.targets.resolve(name)
+            except ValueError as error:
+                raise Misuse(f"{request.source}: {request.check}: {parameter}={name!r}: {error}") from None
 
 
 def _known(name: str, checks: Mapping[str, Check], source: str) -> Check:

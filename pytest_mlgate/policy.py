@@ -8,7 +8,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from . import codec
 from .errors import Misuse
 from .evidence import Grade
 from .find_policy import section_of
+from .hardware.target import TargetEntry
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +68,19 @@ class DataEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     positive: int | str | bool = 1
 
 
+class CompressEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the search for the release artifact may go about it."""
+
+    #: Names of recipes to try; all by default.
+    recipes: tuple[str, ...] | None = None
+    #: Names of recipes that must not be used.
+    forbid: tuple[str, ...] = ()
+    #: Recipes that train: where no other meets the budget, always, or never.
+    train: Literal["when_needed", "always", "never"] = "when_needed"
+    #: How long one recipe may train.
+    train_seconds: float = 60.0
+
+
 class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything a policy may say."""
 
@@ -79,6 +93,8 @@ class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     training_record: str | None = None
     data: DataEntry | str | None = None
     tests: tuple[str, ...] = ()
+    targets: dict[str, str | TargetEntry] = {}
+    compress: CompressEntry = CompressEntry()
     checks: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
     inconclusive: tuple[InconclusiveEntry, ...] = ()
     grades: tuple[GradeEntry, ...] = ()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .candidate import Model
-from .candidate.model import Scores
+from .candidate.model import Scores, decisions
 from .dataset import Dataset
 from .errors import CheckError
+from .hardware.target import Targets
 from .levels import Levels
 
 
@@ -25,6 +29,8 @@ class Subject:
     training_record: dict[str, Any] | None
     levels: Levels
     seed: int
+    #: The targets that the policy names, and every id that a backend understands.
+    targets: Targets = field(default_factory=Targets)
     _answers: dict[tuple[object, ...], Scores] = field(default_factory=dict)
 
     def scores(self, model: Model | None = None, role: str = "test") -> Scores:
@@ -35,6 +41,21 @@ class Subject:
         if key not in self._answers:
             self._answers[key] = chosen.predict_proba(self.data.tables[role])
         return self._answers[key]
+
+    def right(self, model: Model, scores: Scores) -> NDArray[np.bool_]:
+        """Return which test rows the scores decide rightly, shape (n,).
+
+        Raises:
+            CheckError: the model has another number of classes than the labels.
+        """
+        if scores.ndim == 1:
+            return np.asarray(decisions(model, scores) == self.data.labels())
+        if scores.shape[1] != len(self.data.classes):
+            raise CheckError(
+                f"{model.identity.name} answers with {scores.shape[1]} classes, and the labels have "
+                f"{len(self.data.classes)}"
+            )
+        return np.asarray(scores.argmax(axis=1) == self.data.class_numbers())
 
     def require_train(self, what: str) -> None:
         """Refuse to go on without the training table.

@@ -23,7 +23,7 @@ _COARSE_ABOVE, _COARSE_GRID = 100.0, 1e-3
 _RDP_ONLY_ABOVE = 3000.0
 
 
-@check("privacy_epsilon")
+@check("privacy_epsilon", guards_training_rows=True)
 def privacy_epsilon(subject: Subject, epsilon: AtMost = None, *, delta: float = 1e-5) -> Findings:
     """Epsilon of the training at the given delta, recomputed from the training record.
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
-from ..dataset import Dataset
+from ..dataset import Dataset, matrix
 from ..errors import CandidateRefused
 from . import export
+from .adapters import merge
+from .export import PARITY_ROWS
 from .loading import read_onnx
-from .model import BlackBox, Model, OnnxModel, Output
+from .model import BlackBox, Model, OnnxModel, Output, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,10 @@ class Candidate:
         threshold: the probability from which on a row counts as positive.
         name: how reports call it; by default its class or file.
         features: the columns it reads, in its order, where they differ from the data's.
+        loss: what compression recipes that train minimise: from (outputs, labels), both torch tensors, to
+            a scalar; labels are class numbers, or 0.0 and 1.0 in the shape of a single output. By default
+            cross-entropy.
+        student: an untrained torch module, smaller than the candidate, to distil it into.
     """
 
     model: Any
@@ -35,6 +41,8 @@ class Candidate:
     threshold: float = 0.5
     name: str = ""
     features: Sequence[str] | None = None
+    loss: Callable[[Any, Any], Any] | None = None
+    student: Any = None
 
 
 def as_model(given: Any, data: Dataset) -> Model:
@@ -63,10 +71,13 @@ def as_model(given: Any, data: Dataset) -> Model:
             output=candidate.output,
             threshold=candidate.threshold,
             positive_column=_positive_column(data.classes, data),
+            source=Source(loss=candidate.loss, student=candidate.student),
         )
     name = candidate.name or getattr(model, "__name__", type(model).__name__)
     sample = data.tables.get("train", data.tables["test"])
+    adapter = None
     if export.is_torch_module(model):
+        model, adapter = merge(model, matrix(sample.head(PARITY_ROWS), features))
         onnx, kind = export.export_torch(model, sample, features, name), "torch module"
     elif export.is_sklearn_estimator(model):
         onnx, kind = export.export_sklearn(model, sample, features, name), "scikit-learn estimator"
@@ -85,6 +96,12 @@ def as_model(given: Any, data: Dataset) -> Model:
         output=candidate.output,
         threshold=candidate.threshold,
         positive_column=_positive_column(getattr(model, "classes_", data.classes), data),
+        source=Source(
+            module=model if export.is_torch_module(model) else None,
+            loss=candidate.loss,
+            student=candidate.student,
+        ),
+        adapter=adapter,
         detail=f"exported to ONNX; agrees with the {kind} within {export.PARITY_TOLERANCE:g}",
     )
 

@@ -14,7 +14,7 @@ from ..dataset import Frame, matrix
 from ..errors import CandidateRefused, CheckError, MissingExtra
 
 #: Rows on which the exported graph is compared with its source.
-_PARITY_ROWS = 64
+PARITY_ROWS = 64
 #: Of these, so many are compared alone as well: a branch on the whole batch shows up there.
 _SINGLE_ROWS = 16
 #: Largest difference that float32 arithmetic in another order explains.
@@ -46,7 +46,10 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
 
     torch.set_num_threads(1)
     modes = [(part, part.training) for part in module.modules()]
-    rows = matrix(frame, features)[:_PARITY_ROWS]
+    # The fused attention of evaluation mode is no operator that ONNX knows; its parts are.
+    fused_attention = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    rows = matrix(frame, features)[:PARITY_ROWS]
     buffer = io.BytesIO()
     try:
         module.eval()
@@ -66,6 +69,7 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
     except Exception as error:  # the exporter raises whatever the module's own code raises
         raise CandidateRefused(f"candidate {name!r} cannot be exported to ONNX: {error}") from None
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused_attention)
         for part, was_training in modes:
             part.training = was_training
     data = buffer.getvalue()
@@ -88,7 +92,7 @@ def export_sklearn(estimator: Any, frame: Frame, features: tuple[str, ...], name
         import skl2onnx  # noqa: F401 - only whether it is there
     except ImportError:
         raise MissingExtra("skl2onnx", "sklearn") from None
-    rows = frame.head(_PARITY_ROWS)
+    rows = frame.head(PARITY_ROWS)
     numeric = {n: frame[n].dtype.is_numeric() or frame[n].dtype == nw.Boolean for n in features}
     refusals = []
     for as_matrix in (True, False) if all(numeric.values()) else (False,):

@@ -43,6 +43,21 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Source:
+    """What an exported model was made from, for recipes that train.
+
+    Args:
+        module: the torch module, in the state that was exported.
+        loss: from (outputs, labels) to a scalar tensor; `None` for the standard loss of the output.
+        student: an untrained torch module into which the candidate may be distilled.
+    """
+
+    module: Any = None
+    loss: Callable[[Any, Any], Any] | None = None
+    student: Any = None
+
+
+@dataclass(frozen=True, eq=False)
 class OnnxModel:
     """An ONNX graph that ONNX Runtime runs on the CPU with one thread."""
 
@@ -55,6 +70,10 @@ class OnnxModel:
     #: Which of two score columns is the positive class.
     positive_column: int = 1
     detail: str = ""
+    #: What it was exported from; a variant has none of its own.
+    source: Source = field(default=Source(), repr=False)
+    #: What an adapter (LoRA and the like) added, where the candidate came with one.
+    adapter: Any = field(default=None, repr=False)
     #: Its digest is that of the ONNX bytes: the file that would ship.
     identity: Identity = field(init=False)
 
@@ -74,6 +93,22 @@ class OnnxModel:
         """The ONNX Runtime session, CPU provider only, one thread."""
         return cpu_session(self.onnx)
 
+    @property
+    def batch(self) -> int:
+        """The number of rows that one run takes: 1 unless the graph fixes another."""
+        return self._fixed_batch or 1
+
+    @property
+    def free_batch(self) -> bool:
+        """Whether the graph takes any number of rows at once."""
+        return self._fixed_batch is None
+
+    @functools.cached_property
+    def _fixed_batch(self) -> int | None:
+        """The batch dimension that the graph fixes, `None` where it is free."""
+        fixed = [i.shape[0] for i in self.session.get_inputs() if i.shape and isinstance(i.shape[0], int)]
+        return int(fixed[0]) if fixed and fixed[0] > 0 else None
+
     def feeds(self, frame: Frame) -> dict[str, NDArray[Any]]:
         """Return the graph's inputs for the rows: one matrix, or one column per named input."""
         inputs = self.session.get_inputs()
@@ -92,13 +127,37 @@ class OnnxModel:
             CheckError: the session refuses the rows, or answers with something that is no probability.
         """
         try:
-            answers = self.session.run(None, self.feeds(frame))
+            raw = self._run(self.feeds(frame), len(frame))
         except CheckError:
             raise
         except Exception as error:  # ONNX Runtime has no common base for its errors
             raise CheckError(f"{self.name} could not be run on the rows: {error}") from None
-        scores = as_probabilities(_scores_among(answers), self.output, self.name, len(frame))
-        return _binary(scores, self.positive_column)
+        return self._as_scores(raw, len(frame))
+
+    def scores_of(self, answers: Sequence[Any], rows: int) -> Scores:
+        """Return the probabilities that a run elsewhere answered with, as `predict_proba` would.
+
+        Raises:
+            CheckError: the answers hold no probabilities for so many rows.
+        """
+        return self._as_scores(_scores_among(answers), rows)
+
+    def _as_scores(self, raw: NDArray[Any], rows: int) -> Scores:
+        return _binary(as_probabilities(raw, self.output, self.name, rows), self.positive_column)
+
+    def _run(self, feeds: Mapping[str, NDArray[Any]], rows: int) -> NDArray[Any]:
+        size = self._fixed_batch
+        if size is None or size == rows:
+            return _scores_among(self.session.run(None, feeds))
+        parts = []
+        for start in range(0, rows, size):
+            # The last part is filled up with rows taken again from the start; their answers are dropped.
+            index = np.arange(start, start + size) % rows
+            answer = _scores_among(self.session.run(None, {n: v[index] for n, v in feeds.items()}))
+            if len(answer) != size:
+                raise CheckError(f"{self.name} answered {size} rows with an array of shape {answer.shape}")
+            parts.append(answer)
+        return np.asarray(np.concatenate(parts)[:rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ..candidate import Model, OnnxModel
-from ..candidate.model import require_rowwise
 from ..dataset import Dataset
-from ..evidence import SEVERITY, Judgement, Variant, Verdict
-from .recipes import NotApplicable, Recipe, recipes
+from ..evidence import SEVERITY, Judgement, QuickFigures, Variant, Verdict
+from .ladder import ladder
+from .make import Made, Say, Workshop, without_doubles
+from .recipe import Material, Recipe
+from .screen import Objective, cost_of, quick_look, with_front
+from .store import VariantStore
 
-#: Measures the whole budget on one variant.
-MeasureBudget = Callable[[Model], Sequence[Judgement]]
-Say = Callable[[str], None]
+#: Measures the whole budget on one variant; the number says how many were measured before and with it.
+MeasureBudget = Callable[[Model, int], Sequence[Judgement]]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How the search may go about it.
+
+    Args:
+        objective: what makes one artifact cheaper than another.
+        recipes: names of recipes to try; all where `None`.
+        forbid: names of recipes that must not be used.
+        train: whether recipes that train are tried.
+        train_seconds: how long one recipe may train.
+        max_accuracy_drop: a variant that loses clearly more on the training rows is not measured further.
+        withheld: why recipes must not see the training rows; they may where it is empty.
+        seed: fixes every random choice.
+        store: where variants are kept between runs.
+    """
+
+    objective: Objective = "size"
+    recipes: tuple[str, ...] | None = None
+    forbid: tuple[str, ...] = ()
+    train: Literal["when_needed", "always", "never"] = "never"
+    train_seconds: float = 60.0
+    max_accuracy_drop: float | None = None
+    withheld: str = ""
+    seed: int = 0
+    store: VariantStore = field(default_factory=lambda: VariantStore(None))
 
 
 @dataclass(frozen=True)
@@ -26,89 +56,179 @@ class Selection:
     variants: tuple[Variant, ...]
 
 
-def select(candidate: Model, data: Dataset, budget: MeasureBudget | None, say: Say) -> Selection:
-    """Return the smallest variant that meets every bound of the budget.
+def select(
+    candidate: Model,
+    data: Dataset,
+    budget: MeasureBudget | None,
+    say: Say,
+    options: SearchOptions | None = None,
+) -> Selection:
+    """Return the cheapest variant that meets every bound of the budget.
 
-    Variants are tried from the smallest file on, and the search stops at the first that meets the budget:
-    nothing after it can be cheaper. If none does, the one whose worst verdict is least bad is measured on,
-    and the budget blocks. Without a budget nothing says what cheap means, so the candidate itself ships.
+    Variants are put in order by a quick look and measured from the cheapest on; the search stops at the
+    first that meets the budget, because nothing after it is cheaper. If none does, recipes that train are
+    tried where the policy lets them. If still none does, the one whose worst verdict is least bad is measured
+    on, and the budget blocks. Without a budget nothing says what cheap means, so the candidate itself ships.
     """
     if not isinstance(candidate, OnnxModel):
-        reason = "a callable is measured as it is; it cannot be compressed"
-        return _uncompressed(candidate, reason)
+        return _uncompressed(candidate, "a callable is measured as it is; it cannot be compressed")
     if budget is None:
         return _uncompressed(candidate, "no budget is declared, so nothing is gained by compressing")
-    made, notes = _make_variants(candidate, data, say)
-    tried: list[tuple[Model, Variant, int]] = []
-    for position, (recipe, model) in enumerate(made):
-        say(f"budget on {recipe} ({len(model.onnx):,} bytes)")
-        judgements = budget(model)
-        bad = [j for j in judgements if j.verdict not in {Verdict.PASS, Verdict.WAIVED} and not j.tolerated]
-        if not bad:
-            chosen = Variant(
-                recipe=recipe,
-                identity=model.identity,
-                status="release",
-                reason="smallest variant that meets the whole budget",
-            )
-            rest = [
-                Variant(
-                    recipe=later,
-                    identity=other.identity,
-                    status="not_needed",
-                    reason="larger than the release artifact; not measured",
-                )
-                for later, other in made[position + 1 :]
+    return _Search(candidate, data, budget, say, options or SearchOptions()).run()
+
+
+@dataclass(frozen=True)
+class _Tried:
+    made: Made
+    reason: str
+    severity: int
+
+
+class _Search:
+    def __init__(
+        self, candidate: OnnxModel, data: Dataset, budget: MeasureBudget, say: Say, options: SearchOptions
+    ) -> None:
+        self._candidate = candidate
+        self._data = dataclasses.replace(data, train=None) if options.withheld else data
+        self._budget = budget
+        self._say = say
+        self._options = options
+        self._notes: list[Variant] = []
+        self._figures: dict[str, QuickFigures] = {}
+        self._tried: list[_Tried] = []
+        self._passed_over: list[Variant] = []
+
+    def run(self) -> Selection:
+        """Look through the recipes that need no training, then, where wanted, through the others."""
+        allowed, forbidden = _allowed(self._options)
+        self._notes += forbidden
+        material = Material(
+            model=self._candidate,
+            data=self._data,
+            withheld=self._options.withheld,
+            seed=self._options.seed,
+            seconds=self._options.train_seconds,
+        )
+        workshop = Workshop(material=material, recipes=allowed, store=self._options.store, say=self._say)
+        made, notes = workshop.make(trains=False)
+        self._notes += notes
+        trained = False
+        if self._options.train == "always":
+            made = [*made, *self._trained(workshop)]
+            trained = True
+        found = self._first_that_passes(made)
+        if found is None and not trained and self._options.train == "when_needed":
+            self._say("no variant meets the budget; trying the recipes that train")
+            found = self._first_that_passes([*made, *self._trained(workshop)])
+        return self._selection(found)
+
+    def _trained(self, workshop: Workshop) -> list[Made]:
+        made, notes = workshop.make(trains=True)
+        self._notes += notes
+        return made
+
+    def _first_that_passes(self, made: Sequence[Made]) -> tuple[Made, list[Made]] | None:
+        """Return the cheapest variant that meets the budget, with those that cost more."""
+        kept, doubles = without_doubles(made)
+        self._notes = [n for n in self._notes if n.recipe not in {d.recipe for d in doubles}] + doubles
+        objective = self._options.objective
+        self._figures = with_front(kept, quick_look(kept, self._candidate, self._data), objective)
+        order = sorted(kept, key=lambda one: cost_of(one, self._figures[one.recipe], objective))
+        known = {tried.made.recipe for tried in self._tried} | {v.recipe for v in self._passed_over}
+        for position, one in enumerate(order):
+            if one.recipe in known:
+                continue
+            loses = self._loses_too_much(one)
+            if loses:
+                self._passed_over.append(self._variant(one, "rejected", loses))
+                continue
+            self._say(f"budget on {one.recipe} ({len(one.model.onnx):,} bytes)")
+            judgements = self._budget(one.model, len(self._tried) + 1)
+            bad = [
+                j for j in judgements if j.verdict not in {Verdict.PASS, Verdict.WAIVED} and not j.tolerated
             ]
-            rejected = [variant for _, variant, _ in tried]
-            return Selection(release=model, parent=candidate, variants=(*rejected, chosen, *rest, *notes))
-        why = "; ".join(j.message for j in bad)
-        severity = min(SEVERITY.index(j.verdict) for j in bad)
-        rejected_variant = Variant(recipe=recipe, identity=model.identity, status="rejected", reason=why)
-        tried.append((model, rejected_variant, severity))
-    least_bad = max(range(len(tried)), key=lambda i: tried[i][2])
-    variants = [variant for _, variant, _ in tried]
-    variants[least_bad] = dataclasses.replace(
-        variants[least_bad],
-        reason=f"no variant meets the budget; all checks measured this one: {variants[least_bad].reason}",
-    )
-    return Selection(release=tried[least_bad][0], parent=candidate, variants=(*variants, *notes))
+            if not bad:
+                return one, [later for later in order[position + 1 :] if later.recipe not in known]
+            severity = min(SEVERITY.index(j.verdict) for j in bad)
+            self._tried.append(_Tried(one, "; ".join(j.message for j in bad), severity))
+            if all(j.verdict is Verdict.NOT_RUN for j in bad):
+                # What cannot be measured on this variant cannot be measured on the next one either.
+                return None
+        return None
 
+    def _bad(self, model: Model) -> list[Judgement]:
+        """Measure the budget on a model and return the judgements that keep it from being released."""
+        judgements = self._budget(model, len(self._tried) + 1)
+        return [j for j in judgements if j.verdict not in {Verdict.PASS, Verdict.WAIVED} and not j.tolerated]
 
-def _make_variants(
-    candidate: OnnxModel, data: Dataset, say: Say
-) -> tuple[list[tuple[str, OnnxModel]], list[Variant]]:
-    made: list[tuple[str, OnnxModel]] = []
-    notes: list[Variant] = []
-    for recipe in recipes():
-        say(f"compress: {recipe.name}")
-        variant = _make(recipe, candidate, data)
-        if isinstance(variant, Variant):
-            notes.append(variant)
+    def _loses_too_much(self, one: Made) -> str:
+        """Say why a variant is not worth measuring: clearly more than twice the allowed loss, in training."""
+        bound, own = self._options.max_accuracy_drop, self._figures[one.recipe].accuracy
+        parent = self._figures.get("fp32")
+        if bound is None or own is None or parent is None or parent.accuracy is None:
+            return ""
+        lost = parent.accuracy - own
+        if lost <= 2 * bound + 0.01:
+            return ""
+        return (
+            f"loses {lost:.3g} of accuracy on the training rows (accepted: {bound:g}); not measured further"
+        )
+
+    def _selection(self, found: tuple[Made, list[Made]] | None) -> Selection:
+        objective = self._options.objective
+        variants: list[Variant] = []
+        if found is not None:
+            release, later = found
+            reason = f"of least {objective} among the variants that meet the whole budget"
+            variants.append(self._variant(release, "release", reason))
+            dearer = f"no less {objective} than the release artifact; not measured"
+            rest = [self._variant(one, "not_needed", dearer) for one in later]
+            chosen: Model = release.model
+        elif self._tried:
+            least_bad = max(range(len(self._tried)), key=lambda i: self._tried[i].severity)
+            one = self._tried.pop(least_bad)
+            reason = f"no variant meets the budget; all checks measured this one: {one.reason}"
+            variants.append(self._variant(one.made, "rejected", reason))
+            rest, chosen = [], one.made.model
         else:
-            made.append((recipe.name, variant))
-    return sorted(made, key=lambda item: len(item[1].onnx)), notes
+            # Nothing could be made, or all lost too much: the candidate is measured as it is, and judged.
+            bad = self._bad(self._candidate)
+            given = Variant(
+                recipe="as given",
+                identity=self._candidate.identity,
+                status="rejected" if bad else "release",
+                reason="; ".join(j.message for j in bad) or "no recipe made a variant worth measuring",
+            )
+            variants.append(given)
+            rest, chosen = [], self._candidate
+        variants += [self._variant(t.made, "rejected", t.reason) for t in self._tried]
+        described = (*variants, *self._passed_over, *rest, *self._notes)
+        return Selection(release=chosen, parent=self._candidate, variants=described)
 
-
-def _make(recipe: Recipe, candidate: OnnxModel, data: Dataset) -> OnnxModel | Variant:
-    try:
-        model = dataclasses.replace(
-            candidate,
-            onnx=recipe.apply(candidate, data.tables.get("train")),
-            name=f"{candidate.name}-{recipe.name}",
-            kind="ONNX",
-            detail=f"recipe {recipe.name} from {candidate.identity.digest}",
-        )
-        require_rowwise(model, data.tables["test"])
-    except NotApplicable as reason:
-        return Variant(recipe=recipe.name, identity=None, status="not_applicable", reason=str(reason))
-    except Exception as error:  # a recipe that breaks must not stop the others
+    def _variant(
+        self, one: Made, status: Literal["release", "rejected", "not_needed"], reason: str
+    ) -> Variant:
         return Variant(
-            recipe=recipe.name, identity=None, status="error", reason=f"{type(error).__name__}: {error}"
+            recipe=one.recipe,
+            identity=one.model.identity,
+            status=status,
+            reason=reason,
+            figures=self._figures.get(one.recipe),
         )
-    return model
+
+
+def _allowed(options: SearchOptions) -> tuple[list[Recipe], list[Variant]]:
+    allowed, notes = [], []
+    for recipe in ladder():
+        listed = options.recipes is None or recipe.name in options.recipes
+        if listed and recipe.name not in options.forbid:
+            allowed.append(recipe)
+        elif recipe.name in options.forbid:
+            reason = "forbidden by the policy ([compress] forbid)"
+            notes.append(Variant(recipe=recipe.name, identity=None, status="forbidden", reason=reason))
+    return allowed, notes
 
 
 def _uncompressed(candidate: Model, reason: str) -> Selection:
     variant = Variant(recipe="as given", identity=candidate.identity, status="release", reason=reason)
-    return Selection(release=candidate, parent=candidate, variants=(variant,))
+    return Selection(release=candidate, parent=candidate, variants=(dataclasses.replace(variant),))

@@ -1,98 +1,69 @@
-"""Latency percentiles on the CPU, over several fresh processes, with an interval over those processes."""
+"""Latency percentiles, with an interval that holds what the next process would show."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from ..candidate import BlackBox, Model, OnnxModel
-from ..dataset import Frame
-from ..errors import CheckError
-from ..evidence import Interval, Measurement
+from ..evidence import Grade, Interval, Measurement
 from ..levels import Tails
-from ..statistics import geometric_mean_interval, runs_for_percentile
-from .machine import load_average
-
-#: Fresh processes; the interval is Student's t over their logarithms, so fewer would be all width.
-PROCESSES = 5
-#: At least so many runs in each process, more where the percentile needs them.
-LEAST_RUNS = 500
-_ROWS = 256
-_TIMEOUT_S = 120
+from ..statistics import next_value_interval
+from .refusals import refused, without_value
+from .times import PROCESSES, Times, describe_conditions, describe_machine
 
 
-def cpu_latency(model: Model, frame: Frame, percentile: float, tails: Tails) -> Measurement:
-    """Return a latency percentile in milliseconds, batch of one row, one thread.
-
-    Every process runs often enough for its maximum to bound the percentile at 99% confidence
-    (`runs_for_percentile`) and rotates over up to 256 real rows.
+def latency(times: Times, percentile: float, tails: Tails) -> Measurement:
+    """Return a latency percentile in milliseconds: timed, else the vendor compiler's estimate, else none.
 
     Raises:
-        CheckError: the model does not run in a process of its own.
+        CheckError: the timing was tried and broke.
     """
-    runs = max(LEAST_RUNS, runs_for_percentile(percentile, 0.99))
-    # Spread over the whole table: its first rows may be the easy ones.
-    rows = frame.gather_every(max(1, len(frame) // _ROWS)).head(_ROWS)
-    if isinstance(model, OnnxModel):
-        values = _in_fresh_processes(model, rows, runs, percentile)
-        where = f"{PROCESSES} fresh processes"
-    elif isinstance(model, BlackBox):
-        values = np.array([_in_this_process(model, rows, runs, percentile) for _ in range(PROCESSES)])
-        where = f"{PROCESSES} repeats in one process (a callable cannot be moved to another)"
-    else:
-        raise CheckError(f"cannot time a {type(model).__name__}")
-    value, (low, high) = geometric_mean_interval(values, tails)
+    metric = f"latency_p{percentile:g}"
+    if times.refusal is not None:
+        return refused(metric, "ms", times.target, times.refusal)
+    if not times.timed:
+        return _estimated(times, metric)
+    values = times.percentiles_ms(percentile)
+    value, (low, high) = next_value_interval(values, tails)
+    per_process = min(len(a.samples_ns) for a in times.answers)
+    median = float(np.median([ns for a in times.answers for ns in a.samples_ns])) / 1e6
     return Measurement(
-        metric=f"latency_p{percentile:g}",
+        metric=metric,
         value=value,
         unit="ms",
         n=PROCESSES,
         interval=Interval(low=low, high=high, confidence=tails.confidence),
-        method=f"geometric mean of p{percentile:g} over {where}, {runs} runs each, batch 1, one thread, "
-        f"rotating over {len(rows)} rows; Student's t interval over the processes",
-        detail=f"target cpu, load average {load_average()}",
+        method=f"geometric mean of p{percentile:g} over {times.where}, {per_process} runs each after "
+        f"warm-up, batch {times.batch}, rotating over {times.rows} rows; prediction interval for the next "
+        "process",
+        detail=f"target {times.target.spoken}, median {median:.3g} ms, processes from "
+        f"{values.min():.3g} to {values.max():.3g} ms",
+        n_decides=False,
+        machine=describe_machine(times.answers[0]),
+        conditions=describe_conditions(times.answers),
     )
 
 
-def _in_fresh_processes(model: OnnxModel, rows: Frame, runs: int, percentile: float) -> Any:
-    with tempfile.TemporaryDirectory(prefix="mlgate-") as folder:
-        artifact, inputs = Path(folder, "model.onnx"), Path(folder, "inputs.npz")
-        artifact.write_bytes(model.onnx)
-        feeds = {name: v.astype(str) if v.dtype == object else v for name, v in model.feeds(rows).items()}
-        np.savez(inputs, **feeds)
-        command = [sys.executable, "-m", "pytest_mlgate.hardware.cpu_worker"]
-        command += [str(artifact), str(inputs), str(runs), str(percentile)]
-        return np.array([_run_worker(command) for _ in range(PROCESSES)])
-
-
-def _run_worker(command: list[str]) -> float:
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, env=quiet, check=False)
-    except subprocess.TimeoutExpired:
-        raise CheckError(f"the model did not finish its timing runs within {_TIMEOUT_S} s") from None
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise CheckError(f"the timing process ended with code {done.returncode}: {last[0]}")
-    answer = json.loads(done.stdout)
-    if answer["providers"] != ["CPUExecutionProvider"]:
-        raise CheckError(f"the model ran on {answer['providers']}, not on the CPU provider alone")
-    return float(answer["percentile_ms"])
-
-
-def _in_this_process(model: BlackBox, rows: Frame, runs: int, percentile: float) -> float:
-    single = [rows[i : i + 1] for i in range(len(rows))]
-    elapsed = []
-    for i in range(runs):
-        start = time.perf_counter_ns()
-        model.predict_proba(single[i % len(single)])
-        elapsed.append(time.perf_counter_ns() - start)
-    return float(np.percentile(elapsed, percentile, method="higher")) / 1e6
+def _estimated(times: Times, metric: str) -> Measurement:
+    answer = times.answers[0]
+    if "latency_ms" not in answer.figures:
+        return without_value(
+            metric,
+            "ms",
+            f"{times.target.spoken} can be compiled for and emulated here, which gives no latency; "
+            "only the device does: measure on it with target ssh:HOST/... or adb:SERIAL/...",
+        )
+    value = answer.figures["latency_ms"]
+    grade = Grade(answer.grades.get("latency_ms", "estimated"))
+    return Measurement(
+        metric=metric,
+        value=value,
+        unit="ms",
+        n=1,
+        # A compiler's model has one value; how far silicon lies from it is unknown, and the grade says so.
+        interval=Interval(low=value, high=value, confidence=1.0),
+        method="the vendor compiler's own estimate of one inference; it knows no percentiles",
+        grade=grade,
+        detail=f"target {times.target.spoken}, {', '.join(f'{n} {v}' for n, v in answer.versions.items())}; "
+        + "; ".join(answer.notes),
+        n_decides=False,
+    )

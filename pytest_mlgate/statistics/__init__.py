@@ -7,7 +7,12 @@ decides about a release do not have the same price (see `pytest_mlgate.levels`).
 from .auc import auc_difference_interval, auc_interval
 from .paired import paired_difference_interval
 from .proportions import clopper_pearson, difference_interval, ratio_interval, wilson
-from .quantiles import geometric_mean_interval, mean_interval, runs_for_percentile
+from .quantiles import (
+    geometric_mean_interval,
+    mean_interval,
+    next_value_interval,
+    runs_for_percentile,
+)
 from .shift import kolmogorov_smirnov_interval, total_variation_interval
 
 __all__ = [
@@ -18,6 +23,7 @@ __all__ = [
     "geometric_mean_interval",
     "kolmogorov_smirnov_interval",
     "mean_interval",
+    "next_value_interval",
     "paired_difference_interval",
     "ratio_interval",
     "runs_for_percentile",

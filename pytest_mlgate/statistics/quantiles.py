@@ -39,6 +39,26 @@ def geometric_mean_interval(values: NDArray[np.float64], tails: Tails) -> tuple[
     return math.exp(mean), (math.exp(low), math.exp(high))
 
 
+def next_value_interval(values: NDArray[np.float64], tails: Tails) -> tuple[float, tuple[float, float]]:
+    """Return the geometric mean of positive values and the interval that holds the next value of their kind.
+
+    A prediction interval for one further observation, log-normal: mean of the logarithms, Student's t with
+    k - 1 degrees of freedom times s * sqrt(1 + 1/k). Source: Hahn and Meeker, Statistical Intervals (1991),
+    section 4.6.
+
+    Raises:
+        ValueError: fewer than two values, or a value that is not positive.
+    """
+    if len(values) < 2 or not bool(np.all(values > 0)):
+        raise ValueError("an interval for the next value needs two positive values or more")
+    logs = np.log(values)
+    spread = float(np.std(logs, ddof=1)) * math.sqrt(1 + 1 / len(logs))
+    mean, freedom = float(np.mean(logs)), len(logs) - 1
+    low = mean + float(stdtrit(freedom, tails.lower)) * spread
+    high = mean - float(stdtrit(freedom, tails.upper)) * spread
+    return math.exp(mean), (math.exp(low), math.exp(high))
+
+
 def runs_for_percentile(percentile: float, confidence: float) -> int:
     """Return the fewest runs whose maximum bounds the percentile with this confidence.
 

@@ -8,9 +8,21 @@ from pytest_mlgate.decision import acceptable
 from pytest_mlgate.evidence import CheckEvidence, Run
 
 from ._chart import WIDTH, bar_width, interval_chart
-from ._rows import counts, headline, informative, interval, observed, overview_rows, rows
+from ._pareto import WIDTHS, pareto_chart
+from ._rows import (
+    behind,
+    common_machine,
+    counts,
+    headline,
+    informative,
+    interval,
+    observed,
+    overview_rows,
+    rows,
+)
 from ._tables import group_measurements, group_tables, tables_of
 from ._untested import not_tested
+from ._variants import compression, share, shown_variants
 
 #: What each verdict means, in the words of the judge's rules.
 MEANINGS = {
@@ -39,6 +51,9 @@ def context(run: Run) -> dict[str, Any]:
         "group_tables": group_tables(run),
         "group_measurements": group_measurements(run),
         "gaps": not_tested(run),
+        "compression": compression(run),
+        "variants": shown_variants(run),
+        "pareto": [chart for width in WIDTHS if (chart := pareto_chart(run, width))],
     }
 
 
@@ -48,6 +63,9 @@ def functions() -> dict[str, Any]:
         "tables_of": tables_of,
         "informative": informative,
         "observed": observed,
+        "behind": behind,
+        "common_machine": common_machine,
+        "share": share,
         "interval": interval,
         "holds": holds,
         "interval_chart": interval_chart,

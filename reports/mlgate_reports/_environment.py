@@ -56,8 +56,11 @@ def render_markdown(template: str, **context: Any) -> str:
 
 
 def _name(text: str) -> Markup:
-    """Return the name with places to break the line: identifiers have no spaces, and columns are narrow."""
-    return _safe(re.sub(r"(?<=[._\[\]/:])(?=\w)", "<wbr>", str(escape(clean(text, NAME_LIMIT)))))
+    """Return the name with places to break the line: identifiers have no spaces, and columns are narrow.
+
+    A number is not broken at its point.
+    """
+    return _safe(re.sub(r"(?<=[._\[\]/:])(?<!\d\.)(?=\w)", "<wbr>", str(escape(clean(text, NAME_LIMIT)))))
 
 
 def _for_html(value: object) -> object:

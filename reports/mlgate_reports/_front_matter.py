@@ -1,6 +1,7 @@
 """The YAML block at the top of a Hugging Face model card.
 
-Its format has no field for an interval, a bound or a grade, so that intervals are metrics of their own.
+Its format has no field for an interval, a bound or a grade, so that intervals are metrics of their own and
+grades stand in names.
 `verified` is never set: on the Hub it means that Hugging Face ran the evaluation.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pytest_mlgate.evidence import Json, Measurement, Run
+from pytest_mlgate.evidence import Grade, Json, Measurement, Run
 from pytest_mlgate.text import clean
 
 from ._card import stated
@@ -91,6 +92,8 @@ def _metrics(m: Measurement) -> Iterator[dict[str, Any]]:
         return
     name = clean(f"{m.metric} [{m.scope}]" if m.scope else m.metric, NAME_LIMIT)
     unit = f" in {clean(m.unit, NAME_LIMIT)}" if m.unit else ""
+    if m.grade is not Grade.MEASURED:
+        unit += f" ({m.grade})"
     kind = clean(m.metric, NAME_LIMIT) or "unnamed"
     yield {"type": kind, "name": f"{name}{unit}", "value": m.value}
     if m.interval is None or m.interval.low == m.interval.high:

@@ -128,14 +128,23 @@ def _blocked_by(reasons: Sequence[Reason]) -> str:
 
 
 def observed(m: Measurement | None) -> str:
-    """Return the value with its unit, or in words why it is no number."""
-    if m is None:
+    """Return the value with its unit and any grade weaker than `measured`, or that there is no value."""
+    if m is None or (m.value is None and not m.unbounded):
         return "not measured"
-    if m.unbounded:
-        return "infinite"
-    if m.value is None:
-        return "not measured"
-    return f"{number(m.value)} {m.unit}".rstrip()
+    value = "infinite" if m.unbounded or m.value is None else f"{number(m.value)} {m.unit}".rstrip()
+    return value if m.grade is Grade.MEASURED else f"{value} ({m.grade})"
+
+
+def behind(m: Measurement) -> tuple[str, ...]:
+    """Return what stands behind a value: what ran elsewhere than on the target, and the check's detail."""
+    elsewhere = f"not on the declared target: {m.off_target}" if m.off_target else ""
+    return tuple(text for text in (elsewhere, m.detail) if text)
+
+
+def common_machine(items: Sequence[Measurement]) -> str:
+    """Return the machine of all figures that depend on one, empty where there is none or several."""
+    machines = {m.machine for m in items if m.machine}
+    return machines.pop() if len(machines) == 1 else ""
 
 
 def interval(m: Measurement | None) -> str:

@@ -11,6 +11,8 @@ NUMERIC = (int, float)
 _MOST_BARS = 3
 #: Numbers between 0 and 1 that are no rate of their row.
 _NO_RATES = {"low", "high", "p", "corrected p", "share"}
+#: A time is no share, and where two models are compared the difference is too small for a bar's length.
+_NO_RATE_ENDS = (", ms", "in float", "as released")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,15 @@ def group_measurements(run: Run) -> tuple[tuple[CheckEvidence, Measurement], ...
     return tuple((item, m) for item in checks for m in item.measurements if m.scope)
 
 
+def _is_rate(name: str) -> bool:
+    return name.lower() not in _NO_RATES and not name.lower().endswith(_NO_RATE_ENDS)
+
+
 def _shown(check: str, table: Table) -> ShownTable:
     columns = [[row[i] if i < len(row) else None for row in table.rows] for i in range(len(table.columns))]
     bars: list[bool] = []
     for name, cells in zip(table.columns, columns, strict=True):
-        wanted = len(table.rows) > 1 and name.lower() not in _NO_RATES and _are_shares(cells)
+        wanted = len(table.rows) > 1 and _is_rate(name) and _are_shares(cells)
         bars.append(wanted and sum(bars) < _MOST_BARS)
     return ShownTable(check=check, table=table, numeric=tuple(map(_are_numbers, columns)), bars=tuple(bars))
 

@@ -13,7 +13,10 @@ WAIVER = (
     '[[waivers]]\nrequirement = "drift.max"\nowner = "ana"\napprover = "ben"\nreason = "known"\n'
     "expires = 2030-01-01\n"
 )
-KEYS = "required, name, alpha, seed, candidate, baseline, training_record, data, tests, checks, inconclusive"
+KEYS = (
+    "required, name, alpha, seed, candidate, baseline, training_record, data, tests, targets, compress, "
+    "checks, inconclusive"
+)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pytest_mlgate.evidence import (
     Interval,
     Measurement,
     PolicyIdentity,
+    QuickFigures,
     Requirement,
     Run,
     Session,
@@ -156,6 +157,10 @@ DESCRIPTION = {
 }
 
 
+MACHINE = "architecture x86_64; cores 2; processor AMD EPYC"
+CONDITIONS = "threads 1, affinity 0,1, governor unknown, load 0.12 to 0.2"
+
+
 def VARIANTS(candidate: Identity, release: Identity) -> tuple[Variant, ...]:
     """Return a search with one variant of each outcome."""
     return (
@@ -169,21 +174,30 @@ def VARIANTS(candidate: Identity, release: Identity) -> tuple[Variant, ...]:
             ),
             status="rejected",
             reason="budget: accuracy_drop 0.021 (97.1% CI 0.012 to 0.033) exceeds max_accuracy_drop=0.01",
+            figures=QuickFigures(latency_ratio=0.62, latency_us=5.95, accuracy=0.8712, on_front=True),
         ),
         Variant(
             recipe="int8-static",
             identity=release,
             status="release",
             reason="smallest variant that meets the whole budget",
+            figures=QuickFigures(latency_ratio=0.71, latency_us=6.81, accuracy=0.8894, on_front=True),
         ),
         Variant(
             recipe="as given",
             identity=candidate,
             status="not_needed",
             reason="larger than the release artifact; not measured",
+            figures=QuickFigures(latency_ratio=1.0, latency_us=9.59, accuracy=0.8984, on_front=True),
         ),
         Variant(
             recipe="fp16", identity=None, status="not_applicable", reason="the model has no float weights"
+        ),
+        Variant(
+            recipe="distillation",
+            identity=None,
+            status="forbidden",
+            reason="forbidden by the policy ([compress] forbid)",
         ),
     )
 
@@ -199,6 +213,8 @@ def budget_check() -> CheckEvidence:
         n=2_500,
         bound="latency_ms",
         detail="target cpu",
+        machine=MACHINE,
+        conditions=CONDITIONS,
         method="geometric mean of p99 over 5 fresh processes, 500 runs each; Student's t over the processes",
     )
     size = measured(

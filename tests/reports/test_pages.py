@@ -23,6 +23,7 @@ ELEMENTS = {
     *("h1", "h2", "h3", "p", "ul", "ol", "li", "dl", "dt", "dd", "details", "summary", "pre", "br", "wbr"),
     *("a", "span", "strong", "em", "code", "table", "caption", "thead", "tbody", "tr", "th", "td"),
     *("svg", "defs", "pattern", "line", "rect", "circle", "path", "text", "desc"),
+    *("figure", "figcaption"),
 }
 VOID = {"meta", "br", "wbr"}
 

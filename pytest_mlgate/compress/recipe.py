@@ -1,0 +1,63 @@
+"""What a compression recipe is given, what it gives back, and how it says that there is nothing to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..candidate import OnnxModel
+from ..dataset import Dataset, Frame
+
+
+class NotApplicable(Exception):
+    """The recipe has nothing to work on in this model, or lacks what it needs; the message says what."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Everything a recipe may use. The rows that the gate judges on are not part of it.
+
+    Args:
+        model: the float model; its `source` holds the torch module it was exported from, where there is one.
+        data: what the columns mean, and the training table; the test table may be looked at for its
+            schema only.
+        seed: fixes every random choice, so that the same material makes the same bytes.
+        seconds: how long a recipe that trains may train.
+        withheld: why the training table is kept from the recipes although there is one.
+    """
+
+    model: OnnxModel
+    data: Dataset
+    seed: int = 0
+    seconds: float = 60.0
+    withheld: str = ""
+
+    def require_train(self, why: str) -> Frame:
+        """Return the training table.
+
+        Raises:
+            NotApplicable: there is none; `why` says what it would have been used for.
+        """
+        train = self.data.tables.get("train")
+        if train is None:
+            reason = self.withheld or "no training table was given (the test rows are for judging)"
+            raise NotApplicable(f"{why}, and {reason}")
+        return train
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named way to make a variant: ONNX bytes from the material.
+
+    `apply` raises `NotApplicable` where it has nothing to do; any other exception is an `error` of this
+    recipe alone.
+    """
+
+    name: str
+    #: One line for reports: what is done, and by which library.
+    summary: str
+    apply: Callable[[Material], bytes]
+    #: It trains on the training table: slower, gives another model, and a policy can forbid it.
+    trains: bool = False
+    #: Recipes that are worth trying on what this one made, by name ("int8-static").
+    then: tuple[str, ...] = ()

@@ -1,0 +1,278 @@
+"""One training loop for every recipe that trains: seeded, bounded, and without a trace in the process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .lessons import Lesson, TrainingFailed
+
+#: Share of the training rows that choose the best state and are not trained on.
+_VALIDATION = 0.15
+#: Most rows whose validation loss is worth the time.
+_MOST_VALIDATION_ROWS = 4_000
+#: Most rows of one epoch; a larger table is read in portions, another one every epoch.
+_ROWS_PER_EPOCH = 20_000
+#: What the number of epochs is planned with: a slow and busy core, so that the clock seldom has to stop a
+#: training: arithmetic, and what calling one layer forwards and backwards costs whatever its size.
+_PLANNED_FLOPS_PER_SECOND, _PLANNED_SECONDS_PER_LAYER = 1.2e10, 6e-4
+#: Of the time that is granted, the share that is planned for.
+_PLANNED_SHARE = 0.35
+_LONGEST_GRADIENT = 5.0
+_SMALLEST_PROBABILITY = 1e-6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how hard to train.
+
+    Args:
+        steps: optimiser steps that are wanted; rounded up to whole epochs and cut to the time.
+        rate: the peak learning rate.
+        temperature: of the softened answers; 1 leaves them as they are.
+        teacher_share: weight of the candidate's answers against the labels, 0 to 1.
+        patience: share of the epochs without improvement after which training stops.
+    """
+
+    steps: int = 1500
+    rate: float = 1e-3
+    temperature: float = 2.0
+    teacher_share: float = 0.7
+    patience: float = 0.4
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What became of a training.
+
+    `stopped` is empty when all epochs ran, else why not: `no improvement`, or `time`, in which case another
+    run may give other weights.
+    """
+
+    epochs: int
+    planned: int
+    validation_loss: float
+    stopped: str = ""
+
+
+@contextlib.contextmanager
+def undisturbed(seed: int) -> Iterator[None]:
+    """Seed torch and use one thread inside; put back random state, threads and modes afterwards.
+
+    The encoder layers' fused path is off inside: neither the exporter nor changed layers know it.
+    """
+    import torch
+
+    threads, fused = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def fine_tune(
+    module: Any,
+    lesson: Lesson,
+    plan: Plan,
+    *,
+    seed: int,
+    seconds: float,
+    after_step: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Fit:
+    """Train the module in place, leave it in its best state and in evaluation mode, and say how it went.
+
+    AdamW with a linear warm-up over a tenth of the steps and a cosine decay to zero (Loshchilov, Hutter 2017,
+    section 3, without restarts). The number of epochs follows from the counted arithmetic and from `seconds`,
+    never from a measured time, so that the same machine makes the same weights; the clock only stops a
+    training that takes longer than `seconds`.
+
+    Raises:
+        TrainingFailed: the loss is no number, or the module answers in another shape than the candidate.
+    """
+    import torch
+
+    rng = np.random.default_rng([seed, 2])
+    order = rng.permutation(len(lesson.rows))
+    held = max(2, round(_VALIDATION * len(order)))
+    chosen, fit = order[:held][:_MOST_VALIDATION_ROWS], order[held:]
+    batch = 32 if len(fit) < 2_000 else 128 if len(fit) < 20_000 else 256
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            parameter.requires_grad_(True)
+    require_shape(module, lesson)
+    per_epoch = math.ceil(min(len(fit), _ROWS_PER_EPOCH) / batch)
+    epochs = _epochs(module, lesson, plan, batch, per_epoch, seconds)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=plan.rate)
+    deadline = clock() + seconds
+    best, best_loss, best_epoch, stopped = _state(module), math.inf, 0, ""
+    epoch = 0
+    while epoch < epochs and not stopped:
+        rows = rng.permutation(fit)[:_ROWS_PER_EPOCH]
+        for number, start in enumerate(range(0, len(rows), batch)):
+            rate = plan.rate * _schedule((epoch * per_epoch + number + 1) / (epochs * per_epoch))
+            picked = rows[start : start + batch]
+            if len(picked) > 1:  # batch normalisation has no variance over one row
+                invented = rng.integers(0, max(1, len(lesson.extra)), batch)
+                objective = functools.partial(_objective, module, lesson, plan, picked, invented)
+                _step(module, optimiser, rate, objective)
+                after_step()
+            if clock() > deadline:
+                stopped = "time"
+                break
+        epoch += 1
+        found = _validation_loss(module, lesson, plan, chosen, epoch)
+        if found < best_loss:
+            best, best_loss, best_epoch = _state(module), found, epoch
+        elif epoch - best_epoch > max(3, plan.patience * epochs):
+            stopped = stopped or "no improvement"
+    module.load_state_dict(best)
+    module.eval()
+    return Fit(epochs=epoch, planned=epochs, validation_loss=best_loss, stopped=stopped)
+
+
+def _step(module: Any, optimiser: Any, rate: float, objective: Callable[[], Any]) -> None:
+    import torch
+
+    module.train()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad()
+    objective().backward()
+    torch.nn.utils.clip_grad_norm_(module.parameters(), _LONGEST_GRADIENT)
+    optimiser.step()
+
+
+def _validation_loss(module: Any, lesson: Lesson, plan: Plan, rows: Any, epoch: int) -> float:
+    import torch
+
+    module.eval()
+    with torch.no_grad():
+        found = float(_loss(module, lesson, plan, rows))
+    if not math.isfinite(found):
+        kind = "NaN" if math.isnan(found) else "infinite"
+        raise TrainingFailed(f"training diverged: loss is {kind} after epoch {epoch}")
+    return found
+
+
+def _objective(module: Any, lesson: Lesson, plan: Plan, picked: Any, invented: Any) -> Any:
+    loss = _loss(module, lesson, plan, picked)
+    return loss + _extra_loss(module, lesson, plan, invented) if len(lesson.extra) else loss
+
+
+def require_shape(module: Any, lesson: Lesson) -> None:
+    """Refuse a module that does not answer as the candidate does.
+
+    Raises:
+        TrainingFailed: with both shapes.
+    """
+    import torch
+
+    module.eval()
+    with torch.no_grad():
+        found = tuple(module(torch.from_numpy(lesson.rows[:3])).shape)
+    expected = (min(3, len(lesson.rows)), *lesson.shape)
+    if found != expected:
+        raise TrainingFailed(f"the network answers 3 rows with shape {found}, the candidate with {expected}")
+
+
+def _loss(module: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
+    """Labels and softened answers together (Hinton, Vinyals, Dean 2015, section 2)."""
+    import torch
+
+    answers = module(torch.from_numpy(lesson.rows[picked]))
+    labels = torch.from_numpy(lesson.labels[picked])
+    logits = _logits(answers, lesson)
+    if lesson.columns == 1:
+        labels = labels.reshape(answers.shape)
+    if lesson.loss is not None:
+        hard = lesson.loss(answers, labels)
+    elif lesson.columns == 1:
+        hard = torch.nn.functional.binary_cross_entropy_with_logits(logits.reshape(answers.shape), labels)
+    else:
+        hard = torch.nn.functional.cross_entropy(logits, labels)
+    soft = _softened(logits, torch.from_numpy(lesson.teacher[picked]), plan.temperature)
+    return (1 - plan.teacher_share) * hard + plan.teacher_share * soft
+
+
+def _extra_loss(module: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
+    """The candidate's answers alone; invented rows must not move the statistics of batch normalisation."""
+    import torch
+
+    frozen = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for part in frozen:
+        part.eval()
+    logits = _logits(module(torch.from_numpy(lesson.extra[picked])), lesson)
+    for part in frozen:
+        part.train()
+    soft = _softened(logits, torch.from_numpy(lesson.extra_teacher[picked]), plan.temperature)
+    return plan.teacher_share * soft
+
+
+def _softened(logits: Any, teacher: Any, temperature: float) -> Any:
+    """Cross-entropy with the softened answers of the teacher, less their entropy, times T squared.
+
+    The factor keeps the gradients of the same size whatever the temperature (Hinton, Vinyals, Dean 2015,
+    section 2); the entropy is constant and makes zero mean agreement.
+    """
+    import torch
+
+    if logits.shape[1] == 1:
+        pair = [torch.cat([torch.zeros_like(z), z], dim=1) for z in (logits, teacher)]
+    else:
+        pair = [logits, teacher]
+    student, target = (torch.log_softmax(z / temperature, dim=1) for z in pair)
+    divergence = torch.nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence
+
+
+def _logits(answers: Any, lesson: Lesson) -> Any:
+    """Return logits, shape (n, columns), of answers in the candidate's convention."""
+    import torch
+
+    columns = answers.reshape(len(answers), -1)
+    if lesson.output == "logit":
+        return columns
+    if columns.shape[1] == 1:
+        return torch.logit(columns, eps=_SMALLEST_PROBABILITY)
+    return torch.log(columns.clamp_min(_SMALLEST_PROBABILITY))
+
+
+def _schedule(done: float) -> float:
+    warm = 0.1
+    if done < warm:
+        return done / warm
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm) / (1 - warm))))
+
+
+def _epochs(module: Any, lesson: Lesson, plan: Plan, batch: int, per_epoch: int, seconds: float) -> int:
+    """Return the wanted epochs, or as many as a slow core does in the share of the time planned for."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    rows = torch.from_numpy(lesson.rows[:2])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(rows)
+    passes = 3 * batch * (2 if len(lesson.extra) else 1) / len(rows)  # backward costs two forwards
+    layers = sum(1 for part in module.modules() if not list(part.children()))
+    arithmetic = counter.get_total_flops() * passes / _PLANNED_FLOPS_PER_SECOND
+    step = arithmetic + layers * _PLANNED_SECONDS_PER_LAYER
+    wanted = math.ceil(plan.steps / per_epoch)
+    affordable = int(_PLANNED_SHARE * seconds / (step * per_epoch))
+    return max(1, min(wanted, affordable))
+
+
+def _state(module: Any) -> dict[str, Any]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -1,0 +1,170 @@
+"""The CPU through ONNX Runtime."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .conditions import conditions, energy_counter_uj, machine, reset_peak, resident_bytes
+from .protocol import Answer, Backend, Job, Refusal, check_artifact, main
+from .timing import load_feeds, load_inputs, sample, sample_batches, sample_rounds, warm_up
+
+_PROVIDER = "CPUExecutionProvider"
+
+
+def parse(rest: str) -> dict[str, str]:
+    """Return the options in the id: there are none.
+
+    Raises:
+        ValueError: something stands after the colon.
+    """
+    if rest:
+        raise ValueError("accepted: cpu")
+    return {}
+
+
+def run(job: Job) -> Answer:
+    """Carry a job out on this machine's CPU."""
+    import onnxruntime
+
+    facts: dict[str, Any] = {
+        "versions": {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__},
+        "machine": machine(),
+        "conditions": conditions(job.threads),
+    }
+    if job.task == "probe":
+        return Answer(**facts)
+    if job.task == "limits":
+        return Answer(**facts, figures=_limits())
+    facts["sha256"] = check_artifact(job)
+    if job.task == "time":
+        return _time(job, facts)
+    if job.task in ("compare", "rank"):
+        return _rounds(job, facts)
+    session = open_session(job.path(job.artifact), job.threads)
+    inputs = load_inputs(job.path(job.inputs))
+    if job.task == "batches":
+        taken = sample_batches(lambda feed: session.run(None, feed), inputs, job.batches, job.runs)
+        return Answer(**facts, batches_ns=taken)
+    outputs = {
+        output.name: value
+        for output, value in zip(session.get_outputs(), session.run(None, inputs), strict=True)
+        if isinstance(value, np.ndarray)
+    }
+    np.savez(job.path("outputs.npz"), **outputs)
+    return Answer(**facts, files={"outputs": "outputs.npz"})
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """Return a session on the CPU provider alone.
+
+    Raises:
+        Refusal: ONNX Runtime does not take the model, or took another provider.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
+    except Exception as error:  # ONNX Runtime has no common base for its errors
+        raise Refusal("unsupported", f"ONNX Runtime refuses the model: {error}") from None
+    if session.get_providers() != [_PROVIDER]:
+        raise Refusal("off_target", f"the session runs on {session.get_providers()}, not on the CPU alone")
+    return session
+
+
+def _time(job: Job, facts: dict[str, Any]) -> Answer:
+    feeds = load_feeds(job.path(job.inputs), job.batch)
+    reset_peak()
+    before = resident_bytes("VmRSS")
+    begun = time.perf_counter_ns()
+    session = open_session(job.path(job.artifact), job.threads)
+    session.run(None, feeds[0])
+    figures = {"cold_start_ms": (time.perf_counter_ns() - begun) / 1e6}
+
+    def run_once(feed: Any) -> Any:
+        return session.run(None, feed)
+
+    warm, stationary = warm_up(run_once, feeds)
+    energy = energy_counter_uj()
+    samples = sample(run_once, feeds, job.runs, job.least_runs, job.seconds)
+    figures |= _energy(energy, energy_counter_uj(), len(samples))
+    peak = resident_bytes("VmHWM")
+    if before is not None and peak is not None:
+        figures["memory_bytes"] = float(max(0, peak - before))
+    return Answer(**facts, samples_ns=samples, figures=figures, warm_up_runs=warm, stationary=stationary)
+
+
+def _energy(before: int | None, after: int | None, runs: int) -> dict[str, float]:
+    """Millijoules of one run, where the machine counts them and the counter did not wrap."""
+    if before is None or after is None or after <= before:
+        return {}
+    return {"energy_mj": (after - before) / 1000 / runs}
+
+
+def _rounds(job: Job, facts: dict[str, Any]) -> Answer:
+    names = [job.artifact, *([job.reference] if job.reference else []), *job.others]
+    # Which of two equal sessions is built first moves their times by percents: chance decides it.
+    order = list(range(len(names)))
+    random.Random(job.seed).shuffle(order)  # noqa: S311 - an order, not a secret
+    sessions = {i: open_session(job.path(names[i]), job.threads) for i in order}
+    own = load_feeds(job.path(job.inputs), job.batch)
+    feeds = [own for _ in names]
+    if job.reference_inputs:
+        feeds[1] = load_feeds(job.path(job.reference_inputs), job.batch)
+    runs = [lambda feed, s=sessions[i]: s.run(None, feed) for i in range(len(names))]
+    settled = [warm_up(run, rows) for run, rows in zip(runs, feeds, strict=True)]
+    rounds = sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed)
+    return Answer(
+        **facts,
+        pairs_ns=rounds,
+        warm_up_runs=sum(count for count, _ in settled),
+        stationary=all(calm for _, calm in settled),
+    )
+
+
+def _limits() -> dict[str, float]:
+    """Return the best arithmetic and memory speed of one thread, as numpy's own routines reach them."""
+    a = np.ones((512, 512), np.float32)
+    product, copy = float("inf"), float("inf")
+    source = np.ones(16_000_000, np.float32)
+    target = np.empty_like(source)
+    deadline = time.perf_counter_ns() + 400_000_000
+    while time.perf_counter_ns() < deadline:
+        start = time.perf_counter_ns()
+        a @ a
+        middle = time.perf_counter_ns()
+        np.copyto(target, source)
+        product = min(product, middle - start)
+        copy = min(copy, time.perf_counter_ns() - middle)
+    return {"gmacs_per_s": 512**3 / product, "gbytes_per_s": 2 * source.nbytes / copy}
+
+
+BACKEND = Backend(
+    scheme="cpu",
+    summary="this machine's CPU through ONNX Runtime, one thread",
+    spelling="cpu",
+    parse=parse,
+    run=run,
+    grades={
+        "latency": "measured",
+        "throughput": "measured",
+        "cold start": "measured",
+        "memory": "measured",
+        "numerics": "measured",
+        "energy": "measured where the processor counts it, else estimated",
+    },
+    tasks=("probe", "time", "compare", "batches", "predict", "limits", "rank"),
+    install="pip install onnxruntime",
+    probes=("cpu",),
+)
+
+if __name__ == "__main__":
+    main(BACKEND)
