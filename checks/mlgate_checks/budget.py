@@ -14,7 +14,7 @@ from pytest_mlgate.hardware.latency import latency
 from pytest_mlgate.hardware.ratio import latency_ratio
 from pytest_mlgate.hardware.refusals import unmapped, without_value
 from pytest_mlgate.hardware.target import Target
-from pytest_mlgate.hardware.throughput import throughput
+from pytest_mlgate.hardware.throughput import look_at_batches, throughput
 from pytest_mlgate.hardware.times import Times, take_times
 from pytest_mlgate.levels import Tails
 from pytest_mlgate.subject import Subject
@@ -96,6 +96,10 @@ def budget(
         found, table = _throughput(subject, place, percentile, latency_ms)
         measurements.append(found)
         tables += table
+    elif latency_ms is not None and place.backend is not None:
+        frame = subject.data.tables["test"]
+        seen = look_at_batches(place, subject.release, frame, percentile, latency_ms)
+        tables += batch_table(seen, percentile)
     if size_mb is not None:
         measurements.append(artifact_size(subject))
     if adapter_mb is not None:
@@ -158,8 +162,7 @@ def _throughput(
         return _answering("throughput_per_s", without_value("throughput", "rows/s", unmapped(place))), []
     frame, tails = subject.data.tables["test"], subject.levels.tails(">=")
     found, seen = throughput(place, subject.release, frame, percentile, latency_ms, tails)
-    table = [batch_table(seen, percentile)] if seen else []
-    return _answering("throughput_per_s", found), table
+    return _answering("throughput_per_s", found), batch_table(seen, percentile)
 
 
 def _answering(bound: str, m: Measurement) -> Measurement:

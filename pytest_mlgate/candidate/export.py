@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import warnings
 from typing import Any
@@ -17,6 +18,9 @@ from ..errors import CandidateRefused, CheckError, MissingExtra
 PARITY_ROWS = 64
 #: Of these, so many are compared alone as well: a branch on the whole batch shows up there.
 _SINGLE_ROWS = 16
+#: Gradient-boosting libraries that onnxmltools converts, with the module of their classifiers' converter.
+_BOOSTERS = {"lightgbm": "LightGbm", "xgboost": "XGBoost"}
+_BOOSTER_OPSETS = {"": 15, "ai.onnx.ml": 3}
 #: Largest difference that float32 arithmetic in another order explains.
 PARITY_TOLERANCE = 1e-4
 
@@ -103,6 +107,39 @@ def export_sklearn(estimator: Any, frame: Frame, features: tuple[str, ...], name
     raise refusals[0]
 
 
+def _teach_boosters(estimator: Any) -> dict[str, int] | None:
+    """Teach skl2onnx the gradient-boosting libraries' estimators, wherever they stand in a pipeline.
+
+    Returns the operator sets that their converters know; `None` where there is no such estimator.
+
+    Raises:
+        MissingExtra: onnxmltools is not installed.
+    """
+    parts = [estimator, *(step for _, step in getattr(estimator, "steps", ()))]
+    opsets = None
+    for part in parts:
+        library = type(part).__module__.partition(".")[0]
+        if library not in _BOOSTERS:
+            continue
+        opsets = _BOOSTER_OPSETS
+        try:
+            operators = importlib.import_module(f"onnxmltools.convert.{library}.operator_converters")
+        except ImportError:
+            raise MissingExtra(f"onnxmltools, which converts {library}", "trees") from None
+        from skl2onnx import update_registered_converter
+        from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+
+        module = importlib.import_module(f"{operators.__name__}.{_BOOSTERS[library]}")
+        update_registered_converter(
+            type(part),
+            f"{library}{type(part).__name__}",
+            calculate_linear_classifier_output_shapes,
+            getattr(module, f"convert_{library}"),
+            options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
+        )
+    return opsets
+
+
 def _converted(estimator: Any, rows: Frame, numeric: dict[str, bool], name: str, *, as_matrix: bool) -> bytes:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -115,11 +152,12 @@ def _converted(estimator: Any, rows: Frame, numeric: dict[str, bool], name: str,
     else:
         types = [(n, (FloatTensorType if numeric[n] else StringTensorType)([None, 1])) for n in features]
         feeds = {n: matrix(rows, [n]) if numeric[n] else _texts(rows, n) for n in features}
+    opsets = _teach_boosters(estimator)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             options = {"zipmap": False} if hasattr(estimator, "predict_proba") else None
-            graph: Any = to_onnx(estimator, initial_types=types, options=options)
+            graph: Any = to_onnx(estimator, initial_types=types, options=options, target_opset=opsets)
             answer = estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.predict
             expected = np.asarray(answer(_pandas_or_matrix(estimator, rows, features)))
     except Exception as error:  # converters and estimators raise their own kinds

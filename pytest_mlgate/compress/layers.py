@@ -14,6 +14,9 @@ _MEMORY = 0.95
 class Standardised(torch.nn.Module):  # type: ignore[misc]
     """Columns less their mean, over their standard deviation. It is folded away before anything ships."""
 
+    mean: Any
+    deviation: Any
+
     def __init__(self, mean: Any, deviation: Any) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -26,6 +29,8 @@ class Standardised(torch.nn.Module):  # type: ignore[misc]
 
 class Filled(torch.nn.Module):  # type: ignore[misc]
     """Columns with their mean where a value is missing."""
+
+    mean: Any
 
     def __init__(self, mean: Any) -> None:
         super().__init__()
@@ -54,9 +59,11 @@ class RoundedInput:
     It is a forward pre-hook: the module's own structure stays as it is.
     """
 
+    _low: Any
+    _high: Any
+
     def __init__(self) -> None:
-        self._low: Any = None
-        self._high: Any = None
+        self._low = self._high = None
 
     def __call__(self, part: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the arguments with the first one rounded (Jacob et al. 2018, equations 1 and 13)."""

@@ -122,7 +122,7 @@ def folded(student: Any) -> Any:
 
     from .layers import Standardised
 
-    parts = list(student) if isinstance(student, torch.nn.Sequential) else []
+    parts: list[Any] = list(student) if isinstance(student, torch.nn.Sequential) else []
     place = next((i for i, part in enumerate(parts) if isinstance(part, Standardised)), None)
     if place is None:
         return student

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..candidate.export import export_torch
 from .lessons import Lesson, make_lesson
+from .objectives import Plan
 from .recipe import Material, NotApplicable
-from .training import Fit, Plan, fine_tune, undisturbed
+from .training import Fit, fine_tune, undisturbed
 
 #: The key under which a variant's file says how it was trained.
 METADATA_KEY = "mlgate.training"

@@ -17,9 +17,9 @@ def thin(module: Any, lesson: Lesson, share: float) -> None:
     """Remove this share of the channels of every layer but the last, in place.
 
     Channels that depend on each other go together, the least important group first: the norm of all weights
-    of a group (Fang, Ma, Song, Mi, Wang 2023, sections 3.2 and 3.3, whose library does it). Attention keeps its
-    heads and loses width; where the library cannot do that, attention and what is added to it stay whole and
-    only the layers between lose channels.
+    of a group (Fang, Ma, Song, Mi, Wang 2023, sections 3.2 and 3.3, whose library does it). Attention keeps
+    its heads and loses width; where the library cannot do that, attention and what is added to it stay whole
+    and only the layers between lose channels.
 
     Raises:
         NotApplicable: the library does not understand the module, or nothing could be removed.

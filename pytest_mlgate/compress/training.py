@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .lessons import Lesson, TrainingFailed
+from .objectives import Plan, label_loss, objective
 
 #: Share of the training rows that choose the best state and are not trained on.
 _VALIDATION = 0.15
@@ -26,26 +27,6 @@ _PLANNED_FLOPS_PER_SECOND, _PLANNED_SECONDS_PER_LAYER = 1.2e10, 6e-4
 #: Of the time that is granted, the share that is planned for.
 _PLANNED_SHARE = 0.35
 _LONGEST_GRADIENT = 5.0
-_SMALLEST_PROBABILITY = 1e-6
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how hard to train.
-
-    Args:
-        steps: optimiser steps that are wanted; rounded up to whole epochs and cut to the time.
-        rate: the peak learning rate.
-        temperature: of the softened answers; 1 leaves them as they are.
-        teacher_share: weight of the candidate's answers against the labels, 0 to 1.
-        patience: share of the epochs without improvement after which training stops.
-    """
-
-    steps: int = 1500
-    rate: float = 1e-3
-    temperature: float = 2.0
-    teacher_share: float = 0.7
-    patience: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -126,8 +107,12 @@ def fine_tune(
             picked = rows[start : start + batch]
             if len(picked) > 1:  # batch normalisation has no variance over one row
                 invented = rng.integers(0, max(1, len(lesson.extra)), batch)
-                objective = functools.partial(_objective, module, lesson, plan, picked, invented)
-                _step(module, optimiser, rate, objective)
+                _step(
+                    module,
+                    optimiser,
+                    rate,
+                    functools.partial(objective, module, lesson, plan, picked, invented),
+                )
                 after_step()
             if clock() > deadline:
                 stopped = "time"
@@ -143,14 +128,14 @@ def fine_tune(
     return Fit(epochs=epoch, planned=epochs, validation_loss=best_loss, stopped=stopped)
 
 
-def _step(module: Any, optimiser: Any, rate: float, objective: Callable[[], Any]) -> None:
+def _step(module: Any, optimiser: Any, rate: float, loss: Callable[[], Any]) -> None:
     import torch
 
     module.train()
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.zero_grad()
-    objective().backward()
+    loss().backward()
     torch.nn.utils.clip_grad_norm_(module.parameters(), _LONGEST_GRADIENT)
     optimiser.step()
 
@@ -160,16 +145,11 @@ def _validation_loss(module: Any, lesson: Lesson, plan: Plan, rows: Any, epoch: 
 
     module.eval()
     with torch.no_grad():
-        found = float(_loss(module, lesson, plan, rows))
+        found = float(label_loss(module, lesson, plan, rows))
     if not math.isfinite(found):
         kind = "NaN" if math.isnan(found) else "infinite"
         raise TrainingFailed(f"training diverged: loss is {kind} after epoch {epoch}")
     return found
-
-
-def _objective(module: Any, lesson: Lesson, plan: Plan, picked: Any, invented: Any) -> Any:
-    loss = _loss(module, lesson, plan, picked)
-    return loss + _extra_loss(module, lesson, plan, invented) if len(lesson.extra) else loss
 
 
 def require_shape(module: Any, lesson: Lesson) -> None:
@@ -186,68 +166,6 @@ def require_shape(module: Any, lesson: Lesson) -> None:
     expected = (min(3, len(lesson.rows)), *lesson.shape)
     if found != expected:
         raise TrainingFailed(f"the network answers 3 rows with shape {found}, the candidate with {expected}")
-
-
-def _loss(module: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
-    """Labels and softened answers together (Hinton, Vinyals, Dean 2015, section 2)."""
-    import torch
-
-    answers = module(torch.from_numpy(lesson.rows[picked]))
-    labels = torch.from_numpy(lesson.labels[picked])
-    logits = _logits(answers, lesson)
-    if lesson.columns == 1:
-        labels = labels.reshape(answers.shape)
-    if lesson.loss is not None:
-        hard = lesson.loss(answers, labels)
-    elif lesson.columns == 1:
-        hard = torch.nn.functional.binary_cross_entropy_with_logits(logits.reshape(answers.shape), labels)
-    else:
-        hard = torch.nn.functional.cross_entropy(logits, labels)
-    soft = _softened(logits, torch.from_numpy(lesson.teacher[picked]), plan.temperature)
-    return (1 - plan.teacher_share) * hard + plan.teacher_share * soft
-
-
-def _extra_loss(module: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
-    """The candidate's answers alone; invented rows must not move the statistics of batch normalisation."""
-    import torch
-
-    frozen = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    for part in frozen:
-        part.eval()
-    logits = _logits(module(torch.from_numpy(lesson.extra[picked])), lesson)
-    for part in frozen:
-        part.train()
-    soft = _softened(logits, torch.from_numpy(lesson.extra_teacher[picked]), plan.temperature)
-    return plan.teacher_share * soft
-
-
-def _softened(logits: Any, teacher: Any, temperature: float) -> Any:
-    """Cross-entropy with the softened answers of the teacher, less their entropy, times T squared.
-
-    The factor keeps the gradients of the same size whatever the temperature (Hinton, Vinyals, Dean 2015,
-    section 2); the entropy is constant and makes zero mean agreement.
-    """
-    import torch
-
-    if logits.shape[1] == 1:
-        pair = [torch.cat([torch.zeros_like(z), z], dim=1) for z in (logits, teacher)]
-    else:
-        pair = [logits, teacher]
-    student, target = (torch.log_softmax(z / temperature, dim=1) for z in pair)
-    divergence = torch.nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
-    return temperature**2 * divergence
-
-
-def _logits(answers: Any, lesson: Lesson) -> Any:
-    """Return logits, shape (n, columns), of answers in the candidate's convention."""
-    import torch
-
-    columns = answers.reshape(len(answers), -1)
-    if lesson.output == "logit":
-        return columns
-    if columns.shape[1] == 1:
-        return torch.logit(columns, eps=_SMALLEST_PROBABILITY)
-    return torch.log(columns.clamp_min(_SMALLEST_PROBABILITY))
 
 
 def _schedule(done: float) -> float:

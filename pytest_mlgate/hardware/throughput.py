@@ -33,6 +33,16 @@ class Batching:
     within: bool
 
 
+def look_at_batches(
+    target: Target, model: Model, frame: Frame, percentile: float, latency_ms: float | None
+) -> tuple[Batching, ...]:
+    """Return what one process saw at each batch size; nothing where the target cannot tell or refuses."""
+    if not isinstance(model, OnnxModel) or not target.can("batches"):
+        return ()
+    with bench(target, model.onnx, model.feeds(spread_rows(frame))) as desk:
+        return _seen(desk.ask("batches", batches=_sizes(model), runs=_RUNS), percentile, latency_ms)
+
+
 def throughput(
     target: Target, model: Model, frame: Frame, percentile: float, latency_ms: float | None, tails: Tails
 ) -> tuple[Measurement, tuple[Batching, ...]]:
@@ -45,41 +55,41 @@ def throughput(
         return without_value("throughput", "rows/s", "a callable cannot be moved to another process"), ()
     if not target.can("batches"):
         return without_value("throughput", "rows/s", f"{target.spoken} cannot be timed here"), ()
-    sizes = BATCHES if model.batch == 1 and model.free_batch else (model.batch,)
-    answers: list[Answer] = []
     with bench(target, model.onnx, model.feeds(spread_rows(frame))) as desk:
-        for seed in range(1 + PROCESSES):
-            answers.append(desk.ask("batches", batches=sizes, runs=_RUNS, seed=seed))
-            if answers[-1].refusal:
-                return refused("throughput", "rows/s", target, answers[-1]), ()
-            if not seed:
-                seen = _seen(answers[0], percentile, latency_ms)
-                best = max((b for b in seen if b.within), key=lambda b: b.rows_per_s, default=None)
-                if best is None:
-                    reason = f"no batch size keeps p{percentile:g} within {latency_ms:g} ms"
-                    return without_value("throughput", "rows/s", reason), seen
-                sizes = (best.batch,)
-    require_one_machine(answers)
-    assert best is not None
-    values = np.asarray([best.batch * 1e9 / np.median(a.batches_ns[str(best.batch)]) for a in answers[1:]])
+        first = desk.ask("batches", batches=_sizes(model), runs=_RUNS)
+        if first.refusal:
+            return refused("throughput", "rows/s", target, first), ()
+        seen = _seen(first, percentile, latency_ms)
+        best = max((b for b in seen if b.within), key=lambda b: b.rows_per_s, default=None)
+        if best is None:
+            reason = f"no batch size keeps p{percentile:g} within {latency_ms:g} ms"
+            return without_value("throughput", "rows/s", reason), seen
+        answers = [desk.ask("batches", batches=(best.batch,), runs=_RUNS, seed=s) for s in range(PROCESSES)]
+    refusal = next((a for a in answers if a.refusal), None)
+    if refusal is not None:
+        return refused("throughput", "rows/s", target, refusal), seen
+    require_one_machine([first, *answers])
+    values = np.asarray([best.batch * 1e9 / np.median(a.batches_ns[str(best.batch)]) for a in answers])
     value, (low, high) = next_value_interval(values, tails)
     bound = f" within {latency_ms:g} ms at p{percentile:g}" if latency_ms is not None else ""
-    return (
-        Measurement(
-            metric="throughput",
-            value=value,
-            unit="rows/s",
-            n=PROCESSES,
-            interval=Interval(low=low, high=high, confidence=tails.confidence),
-            method=f"batch {best.batch}, the best of {len(seen)} sizes{bound} in a process of its own; "
-            f"median time in each of {PROCESSES} further processes; prediction interval for the next process",
-            detail=f"target {target.spoken}",
-            n_decides=False,
-            machine=describe_machine(answers[0]),
-            conditions=describe_conditions(answers[1:]),
-        ),
-        seen,
+    found = Measurement(
+        metric="throughput",
+        value=value,
+        unit="rows/s",
+        n=PROCESSES,
+        interval=Interval(low=low, high=high, confidence=tails.confidence),
+        method=f"batch {best.batch}, the best of {len(seen)} sizes{bound} in a process of its own; "
+        f"median time in each of {PROCESSES} further processes; prediction interval for the next process",
+        detail=f"target {target.spoken}",
+        n_decides=False,
+        machine=describe_machine(first),
+        conditions=describe_conditions(answers),
     )
+    return found, seen
+
+
+def _sizes(model: OnnxModel) -> tuple[int, ...]:
+    return BATCHES if model.free_batch else (model.batch,)
 
 
 def _seen(answer: Answer, percentile: float, latency_ms: float | None) -> tuple[Batching, ...]:

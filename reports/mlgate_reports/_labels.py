@@ -60,11 +60,15 @@ def place(
     taken += [_around(x, y, 1.0, 1.0) for x, y in _along(line)]
     labels: list[Label | None] = []
     for point in points:
+        # Where no line reaches the label freely it may cross others: a crossed line is better than no label.
         free = (
             (label, box)
+            for crossing in (False, True)
             for text in point.texts
             for label, box in _positions(point, text)
-            if _inside(box, area) and not any(_overlap(box, other) for other in taken)
+            if _inside(box, area)
+            and not _meets(box, taken)
+            and (crossing or not any(_meets(part, taken) for part in _leader(point, label)))
         )
         found = next(free, None)
         labels.append(found[0] if found else None)
@@ -104,12 +108,26 @@ def _along(corners: Sequence[tuple[float, float]], step: float = 4.0) -> Iterato
             yield x + (to_x - x) * i / parts, y + (to_y - y) * i / parts
 
 
+def _leader(point: Wanted, label: Label) -> list[_Box]:
+    """Return what the line to a label covers, from where it leaves the mark of its own point."""
+    if label.leader is None:
+        return []
+    x, y = label.leader
+    away = 1.6 * _MARK / math.hypot(x - point.x, y - point.y)
+    start = point.x + away * (x - point.x), point.y + away * (y - point.y)
+    return [_around(px, py, 0.5, 0.5) for px, py in _along((start, label.leader))]
+
+
 def _around(x: float, y: float, half_width: float, half_height: float) -> _Box:
     return x - half_width, y - half_height, x + half_width, y + half_height
 
 
 def _overlap(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _meets(box: _Box, taken: Sequence[_Box]) -> bool:
+    return any(_overlap(box, other) for other in taken)
 
 
 def _inside(box: _Box, area: _Box) -> bool:

@@ -12,12 +12,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_mlgate import discovery, policy
+from pytest_mlgate.candidate import as_model
 from pytest_mlgate.candidate.model import OnnxModel
 from pytest_mlgate.dataset import Dataset
 from pytest_mlgate.errors import CheckError, Misuse
 from pytest_mlgate.evidence import Findings, Grade, Verdict
 from pytest_mlgate.hardware import ratio, times
+from pytest_mlgate.hardware.backends.protocol import Answer
+from pytest_mlgate.hardware.latency import latency
+from pytest_mlgate.hardware.target import Targets
+from pytest_mlgate.hardware.times import Times
 from pytest_mlgate.judge import judge
+from pytest_mlgate.levels import Tails
 from pytest_mlgate.plan import Plan, make_plan
 from pytest_mlgate.subject import Subject
 
@@ -189,6 +195,44 @@ def test_an_adapter_that_is_not_there_was_not_measured(measured):
     _, judgements = measured("adapter_mb = 1.0\nmax_trainable_share = 0.1")
     assert [j.verdict for j in judgements] == [Verdict.NOT_RUN, Verdict.NOT_RUN]
     assert "merge_and_unload" in judgements[0].message
+
+
+def test_an_adapter_is_bounded_by_size_and_share(measured, data):
+    """A candidate with LoRA adapters is merged, and its adapter's weights and share can pass and fail."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    base = torch.nn.Sequential(
+        torch.nn.Linear(2, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1), torch.nn.Sigmoid()
+    )
+    adapted = as_model(get_peft_model(base, LoraConfig(r=1, target_modules=["0"])), data)
+    for bounds, verdict in (
+        ("adapter_mb = 1.0\nmax_trainable_share = 0.5", Verdict.PASS),
+        ("adapter_mb = 1e-5\nmax_trainable_share = 0.01", Verdict.FAIL),
+    ):
+        findings, judgements = measured(bounds, release=adapted)
+        assert [j.verdict for j in judgements] == [verdict, verdict]
+        assert findings.measurements[0].value == pytest.approx((2 + 64) * 4 / 1e6)
+
+
+def test_a_machine_too_noisy_to_decide_is_inconclusive(tmp_path):
+    """Processes that differ widely around the bound decide nothing: no pass and no fail by luck."""
+    place = Targets().resolve("cpu")
+    answers = tuple(Answer(samples_ns=[ms * 1_000_000] * 600) for ms in (2, 9, 3, 7, 4))
+    found = latency(Times(target=place, answers=answers, where="", batch=1, rows=1), 99, Tails(0.025, 0.025))
+    (requirement,) = planned(tmp_path, "latency_ms = 5").requests[0].requirements
+    (judgement,) = judge([requirement], [dataclasses.replace(found, bound="latency_ms")])
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.n_needed is None
+
+
+def test_the_best_batch_size_within_the_bound_is_reported(measured):
+    """Beside a latency bound stands what each batch size gives and which gives most within it."""
+    findings, _ = measured("latency_ms = 100")
+    table = next(t for t in findings.tables if t.title == "Batch sizes")
+    assert [row[0] for row in table.rows] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert "gives most rows" in table.note
 
 
 def test_the_npu_that_nothing_is_mapped_to_is_not_run(measured):

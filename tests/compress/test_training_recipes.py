@@ -1,4 +1,4 @@
-"""Recipes that change a torch module and fine-tune it: what they make, what they leave alone, what they refuse."""
+"""Recipes that change a torch module and fine-tune it: what they make, leave alone and refuse."""
 
 import copy
 import dataclasses
@@ -22,6 +22,7 @@ from torch import nn
 from pytest_mlgate.candidate import Candidate, as_model
 from pytest_mlgate.compress.ladder import ladder
 from pytest_mlgate.compress.lessons import TrainingFailed, make_lesson
+from pytest_mlgate.compress.objectives import Plan
 from pytest_mlgate.compress.recipe import Material, NotApplicable
 from pytest_mlgate.compress.recipes import (
     distillation,
@@ -31,7 +32,7 @@ from pytest_mlgate.compress.recipes import (
     structured_pruning,
 )
 from pytest_mlgate.compress.surgery import METADATA_KEY, calls, fold_norms
-from pytest_mlgate.compress.training import Plan, fine_tune, undisturbed
+from pytest_mlgate.compress.training import fine_tune, undisturbed
 from pytest_mlgate.dataset import Dataset
 
 FAMILIES = (low_rank, magnitude_pruning, quantization_aware, structured_pruning)
@@ -201,7 +202,7 @@ def test_structured_pruning_thins_other_networks(reader, digits):
 
 
 def test_low_rank_and_rounding_work_on_other_networks(reader, digits, monkeypatch):
-    """Layers of convolutions and encoders are factored and rounded, those inside attention included or left."""
+    """Convolutions and encoders are factored, rounded and zeroed without losing what they know."""
     monkeypatch.setattr(low_rank, "_SMALLEST", 256)
     for name in ("low-rank", "qat-int8", "pruned-magnitude-50"):
         made = variant(reader, RECIPES[name].apply(Material(reader, digits, seconds=600)))
@@ -242,7 +243,7 @@ def test_the_file_says_how_it_was_trained(chain, data):
 
 
 @pytest.mark.parametrize("name", ["pruned-structured-50", "pruned-magnitude-50", "low-rank", "qat-int8"])
-def test_nothing_is_left_behind_in_the_process(name, chain, data):
+def test_nothing_is_left_behind_in_the_process(name, chain, data, capfd):
     """Module, modes, random state, threads and gradient mode are what they were, and nothing is printed."""
     module = chain.source.module
     module.train()
@@ -254,6 +255,7 @@ def test_nothing_is_left_behind_in_the_process(name, chain, data):
     with torch.no_grad():
         RECIPES[name].apply(Material(chain, data))
         assert not torch.is_grad_enabled()
+    assert tuple(capfd.readouterr()) == ("", "")
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     assert torch.backends.mha.get_fastpath_enabled() == fused
@@ -379,9 +381,7 @@ def test_the_clock_stops_a_training_and_the_best_state_is_kept(chain, data):
     module = copy.deepcopy(chain.source.module)
     ticks = iter(range(10**6))
     with undisturbed(0):
-        fit = fine_tune(
-            module, lesson, Plan(steps=200), seed=0, seconds=30, clock=lambda: float(next(ticks))
-        )
+        fit = fine_tune(module, lesson, Plan(steps=200), seed=0, seconds=30, clock=lambda: float(next(ticks)))
     assert (fit.stopped, fit.epochs < fit.planned, module.training) == ("time", True, False)
 
 

@@ -15,7 +15,9 @@ from pytest_mlgate.errors import CandidateRefused
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid())
+    return nn.Sequential(
+        nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid()
+    )
 
 
 def adapted(**extra) -> nn.Module:
@@ -117,7 +119,7 @@ def test_an_adapter_inside_a_module_is_merged_in_its_place(rows):
 
 
 def test_the_original_and_the_process_are_left_alone(rows):
-    """Weights, modes, random state and gradient mode are what they were; dropout does not disturb the parity."""
+    """Weights, modes, random state and gradient mode stay; dropout does not disturb the comparison."""
     model = adapted(lora_dropout=0.5).train()
     before = copy.deepcopy(model.state_dict())
     state = torch.get_rng_state()
@@ -146,7 +148,9 @@ class Careless(nn.Module):
 @pytest.mark.parametrize("shift", [0.01, float("nan")])
 def test_a_merge_that_changes_the_answers_is_refused(shift, rows):
     """The message has the difference and what would have been accepted."""
-    with pytest.raises(CandidateRefused, match=r"changes the model's answers by (0\.01|inf) .*accepted: 0\.0001"):
+    with pytest.raises(
+        CandidateRefused, match=r"changes the model's answers by (0\.01|inf) .*accepted: 0\.0001"
+    ):
         merge(Careless(shift), rows)
 
 

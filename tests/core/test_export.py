@@ -338,3 +338,18 @@ def test_the_mode_of_every_part_of_a_module_is_put_back(data):
     module[0].eval()
     as_model(module, data)
     assert [part.training for part in module] == [False, True, True]
+
+
+def test_lightgbm_becomes_onnx(data):
+    """A LightGBM classifier, alone or at the end of a pipeline, answers as ONNX as it does itself."""
+    from lightgbm import LGBMClassifier
+
+    rows = data.train if data.train is not None else data.test
+    for estimator in (
+        LGBMClassifier(n_estimators=5, verbose=-1),
+        make_pipeline(StandardScaler(), LGBMClassifier(n_estimators=5, verbose=-1)),
+    ):
+        fitted = estimator.fit(rows[list(data.feature_names)].to_numpy(), rows[data.label])
+        found = as_model(fitted, data).predict_proba(data.tables["test"])
+        given = fitted.predict_proba(data.test[list(data.feature_names)].to_numpy())[:, 1]
+        assert np.abs(found - given).max() < 1e-4

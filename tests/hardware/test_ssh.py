@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -22,8 +23,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_mlgate.hardware import backends
-from pytest_mlgate.hardware.backends import ssh
-from pytest_mlgate.hardware.backends.protocol import Answer, Job, digest_of
+from pytest_mlgate.hardware.backends import cpu, remote, ssh
+from pytest_mlgate.hardware.backends._remote_python import Settings
+from pytest_mlgate.hardware.backends.protocol import Answer, Job, Refusal, digest_of
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 pytestmark = [
@@ -301,10 +303,23 @@ def test_a_board_without_a_gpu_gives_no_figures_of_its_cpu(board, job):
 
 
 def test_an_emulator_is_not_ennobled_by_distance(board, job):
-    """A backend that emulates its numbers does not give measured ones because it ran on a board."""
+    """Numbers that a backend on the board emulates come back as emulated ones, not as measured."""
+    pytest.importorskip("onnxruntime_qnn", reason="onnxruntime-qnn is not installed")
     answer = ask(board, dataclasses.replace(job, target="ssh:board7/qcom:soc69", task="predict"))
-    assert answer.refusal_kind == "unsupported"
-    assert "does not measure numerics" in answer.refusal
+    assert answer.refusal == ""
+    assert answer.grades["outputs"] == "emulated"
+    with np.load(job.path(answer.files["outputs"])) as outputs:
+        assert outputs["y"].shape == (10, 4)
+
+
+def test_a_backend_that_only_estimates_is_not_timed_from_afar(monkeypatch, job):
+    """Times have no lower grade than measured: a backend without that grade is refused at once."""
+    weaker = dataclasses.replace(cpu.BACKEND, grades={"latency": "estimated"})
+    monkeypatch.setattr(remote, "_backends", lambda: {"cpu": ("cpu", weaker)})
+    nowhere: Any = None
+    with pytest.raises(Refusal, match="cpu does not measure latency") as refused:
+        remote.carry_out(nowhere, job, "cpu", Settings())
+    assert refused.value.kind == "unsupported"
 
 
 def test_an_artifact_that_is_not_the_one_asked_for(board, job):

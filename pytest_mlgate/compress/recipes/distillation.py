@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..lessons import Lesson, make_lesson
+from ..objectives import Plan
 from ..recipe import Material, Recipe
 from ..students import declared_student, derived_student, folded
 from ..surgery import quietly, require_torch, shipped
-from ..training import Plan, fine_tune, undisturbed
+from ..training import fine_tune, undisturbed
 
 #: Students start from nothing: more steps and a higher rate than fine-tuning takes.
 _PLAN = Plan(steps=4000, rate=4e-3, teacher_share=0.9)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..lessons import Lesson
+from ..objectives import Plan
 from ..recipe import Material, NotApplicable, Recipe
 from ..surgery import calls, changed, is_weighted
-from ..training import Plan
 
 #: Share of the sum of squared singular values that the kept ones hold.
 ENERGY = 0.5

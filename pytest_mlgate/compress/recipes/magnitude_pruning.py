@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..lessons import Lesson
+from ..objectives import Plan
 from ..recipe import Material, NotApplicable, Recipe
 from ..surgery import changed, is_attention, is_weighted
-from ..training import Plan
 
 _PLAN = Plan(steps=1000, rate=5e-4)
 

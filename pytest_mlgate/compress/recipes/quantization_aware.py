@@ -6,9 +6,10 @@ import dataclasses
 from typing import Any
 
 from ..lessons import Lesson, make_lesson
+from ..objectives import Plan
 from ..recipe import Material, NotApplicable, Recipe
 from ..surgery import calls, fold_norms, is_weighted, quietly, require_module, require_torch, shipped
-from ..training import Plan, fine_tune, undisturbed
+from ..training import fine_tune, undisturbed
 
 #: The recipe that turns the trained weights into an 8-bit graph.
 _QUANTIZER = "int8-static"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
+from ..objectives import Plan
 from ..recipe import Material, Recipe
 from ..surgery import changed
 from ..thinning import thin
-from ..training import Plan
 
 _PLAN = Plan(steps=2000, rate=1e-3)
 _THEN = ("int8-static", "int8-dynamic", "fp32-optimized")

@@ -91,15 +91,19 @@ class Board(Protocol):
 
     def shell(self, command: str, limit_s: float) -> Said:
         """Run a command in the board's shell; its standard input stays open as long as the connection."""
+        ...
 
     def push(self, local: Path, remote: str) -> None:
         """Copy a file to the board."""
+        ...
 
     def pull(self, remote: str, local: Path) -> None:
         """Copy a file from the board."""
+        ...
 
     def by_hand(self, command: str) -> str:
         """Return what a person types here to run a command there."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def run(job: Job) -> Answer:
     if job.task == "batches":
         taken = sample_batches(lambda feed: session.run(None, feed), inputs, job.batches, job.runs)
         return Answer(**facts, batches_ns=taken)
-    outputs = {
+    outputs: dict[str, Any] = {
         output.name: value
         for output, value in zip(session.get_outputs(), session.run(None, inputs), strict=True)
         if isinstance(value, np.ndarray)

@@ -21,7 +21,7 @@ from typing import Any
 from ._remote_python import HELLO, LEAST_PYTHON, REMOVE, SHORT_S, START, Board, Python, Said, Settings
 from .protocol import Answer, Backend, Job, Refusal, check_artifact, digest_of
 
-#: What an answer of a board carries at best; `carry_out` refuses backends that do not measure it themselves.
+#: What an answer of a board carries at best: what its backend does not measure is not measured by distance.
 GRADES = {
     "latency": "measured",
     "throughput": "measured",
@@ -84,7 +84,12 @@ def carry_out(board: Board, job: Job, inner: str, settings: Settings) -> Answer:
     """
     module, backend = inner_backend(inner)
     metric = _YIELDS.get(job.task, "")
-    if metric and job.task in backend.tasks and backend.grades.get(metric) != "measured":
+    grade = (
+        backend.grades.get(metric, "estimated")
+        if metric in GRADES and job.task in backend.tasks
+        else "measured"
+    )
+    if grade != "measured" and metric != "numerics":
         raise Refusal("unsupported", f"{inner} does not measure {metric}, on a board as little as here")
     names = {} if job.task in _WITHOUT_ARTIFACT else _names(job)
     if names:
@@ -108,6 +113,9 @@ def carry_out(board: Board, job: Job, inner: str, settings: Settings) -> Answer:
         answer = _answer(python, said, told, job, folder)
     finally:
         removed = _remove(python, folder)
+    if grade != "measured":
+        # An emulator's numbers stay an emulator's numbers wherever it runs.
+        answer = dataclasses.replace(answer, grades={"outputs": grade, **answer.grades})
     if removed:
         return answer
     return dataclasses.replace(answer, notes=[*answer.notes, "the job's folder could not be removed there"])
