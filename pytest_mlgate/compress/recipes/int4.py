@@ -34,7 +34,7 @@ def int4_weights(material: Material) -> bytes:
         model = parse(preprocessed(folder).read_bytes())
         gemm_to_matmul(model)
         name_nodes(model)
-        quantizer = MatMulNBitsQuantizer(
+        quantizer: Any = MatMulNBitsQuantizer(
             model,
             bits=4,
             block_size=BLOCK,

@@ -138,8 +138,8 @@ def _connection(address: dict[str, str], settings: Settings) -> Any:
         # A board has no use for the keys of who tests it.
         forward_agent=False,
     )
-    hop = connection
-    while isinstance(hop, fabric.Connection):
+    hop: Any = connection
+    while hop is not None and type(hop).__name__ == "Connection":
         if hop.connect_timeout is None:
             hop.connect_timeout = settings.connect_timeout_s
         for name in ("banner_timeout", "auth_timeout", "channel_timeout"):
