@@ -59,19 +59,16 @@ class RoundedInput:
     It is a forward pre-hook: the module's own structure stays as it is.
     """
 
-    _low: Any
-    _high: Any
-
-    def __init__(self) -> None:
-        self._low = self._high = None
+    _range: Any = None
 
     def __call__(self, part: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the arguments with the first one rounded (Jacob et al. 2018, equations 1 and 13)."""
         values, *others = given
-        if part.training or self._low is None:
+        if part.training or self._range is None:
             self._watch(values.detach())
         # Zero must be one of the steps: padding and ReLU depend on it.
-        low, high = torch.clamp_max(self._low, 0.0), torch.clamp_min(self._high, 0.0)
+        seen: Any = self._range
+        low, high = seen[0].clamp_max(0.0), seen[1].clamp_min(0.0)
         scale = torch.clamp_min((high - low) / 255, 1e-12)
         zero = torch.round(-low / scale)
         steps = torch.clamp(torch.round(values / scale) + zero, 0, 255)
@@ -79,9 +76,5 @@ class RoundedInput:
         return kept + ((steps - zero) * scale - kept).detach(), *others
 
     def _watch(self, values: Any) -> None:
-        low, high = values.amin(), values.amax()
-        if self._low is None:
-            self._low, self._high = low, high
-        else:
-            self._low = _MEMORY * self._low + (1 - _MEMORY) * low
-            self._high = _MEMORY * self._high + (1 - _MEMORY) * high
+        seen = torch.stack([values.amin(), values.amax()])
+        self._range = seen if self._range is None else _MEMORY * self._range + (1 - _MEMORY) * seen
