@@ -61,6 +61,9 @@ def workbench(material: Material, doing: str, *, largest: int = LARGEST_MODEL) -
             f"the model has {size:,} bytes; ONNX tools hold a graph in one protobuf message, "
             f"which ends at {largest:,} bytes"
         )
+    # Tools stumble over what ONNX Runtime refuses, name it less clearly, and leave files where they stumble.
+    parse(material.model.onnx)
+    _ = material.model.session
     with tempfile.TemporaryDirectory(prefix="mlgate-") as folder, quiet():
         Path(folder, "source.onnx").write_bytes(material.model.onnx)
         try:
@@ -68,8 +71,6 @@ def workbench(material: Material, doing: str, *, largest: int = LARGEST_MODEL) -
         except (NotApplicable, RecipeFailed, CheckError):
             raise
         except Exception as error:  # the tools raise whatever their own code raises
-            # Tools stumble over what ONNX Runtime refuses, too, and name it less clearly than it does.
-            _ = material.model.session
             message = _one_line(str(error)) or "without a message"
             raise RecipeFailed(f"{doing} broke: {type(error).__name__}: {message}") from error
 

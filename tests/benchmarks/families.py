@@ -93,7 +93,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {f.__name__: f for f in (mlp, cnn, t
 
 
 def census() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the census table for training, for judging, and held out: numbers standardised, kinds one-hot."""
+    """Return the census table for training, for judging, and held out; kinds are one-hot."""
     folder = Path(os.environ.get("MLGATE_DATA", _CHECKOUT.parent / "shared" / "data"))
     if not (folder / "adult_train.csv").is_file():
         pytest.skip(f"no adult_train.csv in {folder}: set MLGATE_DATA to the folder with the census table")
@@ -201,7 +201,7 @@ def _shifted(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _trained(name: str, module: nn.Module, train: pd.DataFrame, **how: Any) -> nn.Module:
-    """Return the module after training, with the weights of an earlier run of this same file if it is there."""
+    """Return the module after training, or with the weights of an earlier run of this same file."""
     path = _cached(name)
     if not path.is_file():
         torch.save(_fit(module, train, **how).state_dict(), path)
