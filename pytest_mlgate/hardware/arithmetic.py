@@ -88,16 +88,16 @@ def count(model: OnnxModel) -> Arithmetic:
 def floor(target: Target, model: OnnxModel, frame: Frame, arithmetic: Arithmetic) -> Floor | None:
     """Return the model's median beside the limits, taken in one process; `None` where the target refuses.
 
-    The roofline: arithmetic over the machine's fastest matrix product, weights over its fastest copy, each
-    of one thread. Source: Williams, Waterman, Patterson (2009), Communications of the ACM 52:65. The empty
-    session answers with the model's own inputs and does nothing else.
+    The roofline: arithmetic over the machine's fastest matrix product, and the time to read the weights
+    once from wherever they fit, each of one thread. The empty session answers with the model's own inputs
+    and does nothing else. Source: Williams, Waterman, Patterson (2009), Communications of the ACM 52:65.
     """
     if not target.can("rank") or not target.can("limits"):
         return None
     with bench(target, model.onnx, model.feeds(spread_rows(frame))) as desk:
         desk.add("empty.onnx", empty_model(model.onnx))
         answer = desk.ask("rank", others=("empty.onnx",), runs=_ROUNDS, seconds=1.0, batch=model.batch)
-    limits = machine_limits(target.id)
+    limits = machine_limits(target.id, arithmetic.weight_bytes)
     if answer.refusal or limits is None:
         return None
     medians = np.median(np.asarray(answer.pairs_ns, np.float64), axis=0) / 1e3
@@ -105,17 +105,17 @@ def floor(target: Target, model: OnnxModel, frame: Frame, arithmetic: Arithmetic
         median_us=float(medians[0]),
         empty_session_us=float(medians[1]),
         arithmetic_us=arithmetic.multiply_accumulates / limits["gmacs_per_s"] / 1e3,
-        memory_us=arithmetic.weight_bytes / limits["gbytes_per_s"] / 1e3,
+        memory_us=limits["reading_us"],
     )
 
 
 @functools.cache
-def machine_limits(target_id: str) -> Mapping[str, float] | None:
-    """Return `gmacs_per_s` and `gbytes_per_s` of one thread of the target, `None` where it refuses."""
+def machine_limits(target_id: str, weight_bytes: int) -> Mapping[str, float] | None:
+    """Return `gmacs_per_s` and `reading_us` of the weights, one thread; `None` where it refuses."""
     from .target import Targets
 
     with bench(Targets().resolve(target_id), b"", {}) as desk:
-        answer = desk.ask("limits")
+        answer = desk.ask("limits", options={"weight_bytes": str(weight_bytes)})
     return None if answer.refusal else answer.figures
 
 

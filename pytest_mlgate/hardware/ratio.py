@@ -20,10 +20,12 @@ from .times import describe_conditions, describe_machine, require_one_machine, s
 
 #: Fresh processes: where two equal sessions lie in memory makes their times differ by percents, and only
 #: other processes show it.
-PROCESSES = 9
-_PAIRS = 4000
+PROCESSES = 7
+_PAIRS = 20_000
 _LEAST_PAIRS = 30
-_SECONDS = 0.5
+#: A process is done when it knows its own ratio this well, or after this time on a busy machine.
+_PRECISION = 0.004
+_SECONDS = 1.5
 
 
 def latency_ratio(
@@ -82,6 +84,7 @@ def _ask(target: Target, model: OnnxModel, reference: OnnxModel, rows: Frame) ->
                     runs=_PAIRS,
                     least_runs=_LEAST_PAIRS,
                     seconds=_SECONDS,
+                    precision=_PRECISION,
                     batch=model.batch,
                     seed=seed,
                 )

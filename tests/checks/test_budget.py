@@ -315,6 +315,16 @@ def test_what_compression_changed_is_in_the_report(measured):
     assert "What compression did to calibration and robustness" in tables
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_shaking_works_on_columns_of_any_width(measured, data, dtype):
+    """Robustness after compression is shown for narrow columns too, and no library warns on the way."""
+    rows = data.test.astype({"a": dtype, "b": dtype})
+    narrow = dataclasses.replace(data, test=rows)
+    findings, _ = measured("size_mb = 1.0", release=model([3.0, 1.0]), parent=model([4.0, 0.0]), given=narrow)
+    table = next(t for t in findings.tables if "robustness" in t.title)
+    assert all(0 < share < 0.5 for share in table.rows[1][1:]), str(table.rows)
+
+
 def test_arithmetic_and_limits_stand_beside_the_latency(measured):
     """The report names multiply-accumulates, bytes and how far the time is from the limits."""
     findings, _ = measured("latency_ms = 100")

@@ -39,7 +39,7 @@ def run(job: Job) -> Answer:
     if job.task == "probe":
         return Answer(**facts)
     if job.task == "limits":
-        return Answer(**facts, figures=_limits())
+        return Answer(**facts, figures=_limits(int(job.options.get("weight_bytes", "0"))))
     facts["sha256"] = check_artifact(job)
     if job.task == "time":
         return _time(job, facts)
@@ -121,7 +121,7 @@ def _rounds(job: Job, facts: dict[str, Any]) -> Answer:
         feeds[1] = load_feeds(job.path(job.reference_inputs), job.batch)
     runs = [lambda feed, s=sessions[i]: s.run(None, feed) for i in range(len(names))]
     settled = [warm_up(run, rows) for run, rows in zip(runs, feeds, strict=True)]
-    rounds = sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed)
+    rounds = sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed, job.precision)
     return Answer(
         **facts,
         pairs_ns=rounds,
@@ -130,21 +130,29 @@ def _rounds(job: Job, facts: dict[str, Any]) -> Answer:
     )
 
 
-def _limits() -> dict[str, float]:
-    """Return the best arithmetic and memory speed of one thread, as numpy's own routines reach them."""
+def _limits(weight_bytes: int) -> dict[str, float]:
+    """Return the best arithmetic of one thread, and the best time to read so many bytes of weights.
+
+    Weights that fit into a cache are read from there in every run but the first, so the reading is timed on
+    a matrix of their size: a product with a vector touches each number once.
+    """
     a = np.ones((512, 512), np.float32)
-    product, copy = float("inf"), float("inf")
-    source = np.ones(16_000_000, np.float32)
-    target = np.empty_like(source)
-    deadline = time.perf_counter_ns() + 400_000_000
+    columns = 256
+    matrix = np.ones((max(1, weight_bytes // 4 // columns), columns), np.float32)
+    vector = np.ones(columns, np.float32)
+    product, reading = float("inf"), float("inf")
+    deadline = time.perf_counter_ns() + 300_000_000
     while time.perf_counter_ns() < deadline:
         start = time.perf_counter_ns()
         a @ a
         middle = time.perf_counter_ns()
-        np.copyto(target, source)
         product = min(product, middle - start)
-        copy = min(copy, time.perf_counter_ns() - middle)
-    return {"gmacs_per_s": 512**3 / product, "gbytes_per_s": 2 * source.nbytes / copy}
+        matrix @ vector  # once to bring it back into the caches
+        start = time.perf_counter_ns()
+        matrix @ vector
+        reading = min(reading, time.perf_counter_ns() - start)
+    share = weight_bytes / matrix.nbytes
+    return {"gmacs_per_s": 512**3 / product, "reading_us": reading * share / 1e3}
 
 
 BACKEND = Backend(

@@ -220,7 +220,7 @@ def _rounds(job: Job, facts: dict[str, Any], device: _Device) -> Answer:
     settled = [warm_up(run, rows) for run, rows in zip(runs, feeds, strict=True)]
     return Answer(
         **facts,
-        pairs_ns=sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed),
+        pairs_ns=sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed, job.precision),
         warm_up_runs=sum(count for count, _ in settled),
         stationary=all(calm for _, calm in settled),
     )

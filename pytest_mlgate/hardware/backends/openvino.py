@@ -116,7 +116,7 @@ def _rounds(job: Job, facts: dict[str, Any], compiled: Callable[[str], Compiled]
     facts["placement"] = {next(iter(facts["placement"])): runs[0].operators()}
     return Answer(
         **facts,
-        pairs_ns=sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed),
+        pairs_ns=sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed, job.precision),
         warm_up_runs=sum(count for count, _ in settled),
         stationary=all(calm for _, calm in settled),
     )

@@ -86,6 +86,8 @@ class Job:
     least_runs: int = 100
     #: A loop ends after this time if it has its `least_runs`.
     seconds: float = 5.0
+    #: `compare` also ends when the median ratio is known this well (half-width); 0 to use all the time.
+    precision: float = 0.0
     #: Rows of one run; more than one where the model fixes its batch dimension.
     batch: int = 1
     threads: int = 1
