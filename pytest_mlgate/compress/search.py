@@ -97,6 +97,7 @@ class _Search:
         self._figures: dict[str, QuickFigures] = {}
         self._tried: list[_Tried] = []
         self._passed_over: list[Variant] = []
+        self._unmeasurable = False
 
     def run(self) -> Selection:
         """Look through the recipes that need no training, then, where wanted, through the others."""
@@ -117,7 +118,8 @@ class _Search:
             made = [*made, *self._trained(workshop)]
             trained = True
         found = self._first_that_passes(made)
-        if found is None and not trained and self._options.train == "when_needed":
+        wanted = self._options.train == "when_needed" and not self._unmeasurable
+        if found is None and not trained and wanted:
             self._say("no variant meets the budget; trying the recipes that train")
             found = self._first_that_passes([*made, *self._trained(workshop)])
         return self._selection(found)
@@ -152,7 +154,8 @@ class _Search:
             severity = min(SEVERITY.index(j.verdict) for j in bad)
             self._tried.append(_Tried(one, "; ".join(j.message for j in bad), severity))
             if all(j.verdict is Verdict.NOT_RUN for j in bad):
-                # What cannot be measured on this variant cannot be measured on the next one either.
+                # What cannot be measured on this variant cannot be measured on any other either.
+                self._unmeasurable = True
                 return None
         return None
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CheckError
 from .backends.protocol import Answer, Job, Task, digest_of
 from .target import Target
 
@@ -38,6 +39,17 @@ class Bench:
     folder: Path
     artifact: str
     sha256: str
+
+    @property
+    def stands_in(self) -> str:
+        """What is measured in place of the release artifact, where the policy names another file."""
+        own = self.target.entry.artifact
+        if own is None:
+            return ""
+        return (
+            f"measured on {Path(own).name} (sha256:{self.sha256}), which the policy names in place of the "
+            "release artifact; that it is the same model was not measured"
+        )
 
     def ask(self, task: Task, **fields: Any) -> Answer:
         """Return the backend's answer to one job; a crash or a timeout is a refusal."""
@@ -72,18 +84,29 @@ def bench(target: Target, artifact: bytes, inputs: Mapping[str, NDArray[Any]]) -
     Where the policy names another file for the target, that file is the artifact.
 
     Raises:
-        OSError: the policy's file cannot be read.
+        CheckError: the policy's file cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="mlgate-") as name:
         folder = Path(name)
-        own = target.entry.artifact
-        content, file = (
-            (Path(own).read_bytes(), f"artifact{Path(own).suffix}") if own else (artifact, "model.onnx")
-        )
+        content, file = _artifact(target, artifact)
         Path(folder, file).write_bytes(content)
         desk = Bench(target=target, folder=folder, artifact=file, sha256=digest_of(Path(folder, file)))
         desk.add_inputs("inputs.npz", inputs)
         yield desk
+
+
+def _artifact(target: Target, release: bytes) -> tuple[bytes, str]:
+    """Return what the target is given and the name of its file: the release artifact, or its stand-in."""
+    own = target.entry.artifact
+    if own is None:
+        return release, "model.onnx"
+    try:
+        return Path(own).read_bytes(), f"artifact{Path(own).suffix}"
+    except OSError as error:
+        raise CheckError(
+            f"target {target.spoken}: its artifact {own!r} cannot be read ({error.strerror}); "
+            f"[targets.{target.name}] artifact names it"
+        ) from None
 
 
 def run_backend(target: Target, job: Job, timeout_s: float = TIMEOUT_S) -> Answer:

@@ -49,7 +49,7 @@ def peak_memory(times: Times, tails: Tails) -> Measurement:
         interval=Interval(low=sram / 1e6, high=sram / 1e6, confidence=1.0),
         method="on-chip memory by the vendor compiler's allocation",
         grade=Grade.ESTIMATED,
-        detail=f"target {times.target.spoken}",
+        detail="; ".join(part for part in (f"target {times.target.spoken}", times.stands_in) if part),
     )
 
 
@@ -115,7 +115,7 @@ def _over_processes(
         n=PROCESSES,
         interval=Interval(low=low, high=high, confidence=tails.confidence),
         method=f"{method}; geometric mean over {times.where}; prediction interval for the next process",
-        detail=f"target {times.target.spoken}",
+        detail="; ".join(part for part in (f"target {times.target.spoken}", times.stands_in) if part),
         n_decides=False,
         machine=describe_machine(times.answers[0]),
         conditions=describe_conditions(times.answers),

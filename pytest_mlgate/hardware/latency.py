@@ -36,7 +36,7 @@ def latency(times: Times, percentile: float, tails: Tails) -> Measurement:
         f"warm-up, batch {times.batch}, rotating over {times.rows} rows; prediction interval for the next "
         "process",
         detail=f"target {times.target.spoken}, median {median:.3g} ms, processes from "
-        f"{values.min():.3g} to {values.max():.3g} ms",
+        f"{values.min():.3g} to {values.max():.3g} ms{_standing_in(times)}",
         n_decides=False,
         machine=describe_machine(times.answers[0]),
         conditions=describe_conditions(times.answers),
@@ -64,6 +64,11 @@ def _estimated(times: Times, metric: str) -> Measurement:
         method="the vendor compiler's own estimate of one inference; it knows no percentiles",
         grade=grade,
         detail=f"target {times.target.spoken}, {', '.join(f'{n} {v}' for n, v in answer.versions.items())}; "
-        + "; ".join(answer.notes),
+        + "; ".join(answer.notes)
+        + _standing_in(times),
         n_decides=False,
     )
+
+
+def _standing_in(times: Times) -> str:
+    return f"; {times.stands_in}" if times.stands_in else ""

@@ -24,7 +24,7 @@ PROCESSES = 7
 _PAIRS = 20_000
 _LEAST_PAIRS = 30
 #: A process is done when it knows its own ratio this well, or after this time on a busy machine.
-_PRECISION = 0.004
+_PRECISION = 0.008
 _SECONDS = 1.5
 
 

@@ -40,6 +40,8 @@ class Times:
     where: str
     batch: int
     rows: int
+    #: The file that the policy names for this target in place of the release artifact, with its digest.
+    stands_in: str = ""
 
     @property
     def refusal(self) -> Answer | None:
@@ -85,7 +87,10 @@ def take_times(target: Target, model: Model, frame: Frame, percentile: float) ->
     with bench(target, model.onnx, model.feeds(rows)) as desk:
         if not target.can("time"):
             compiled = (desk.ask("compile", batch=model.batch),)
-            return Times(target=target, answers=compiled, where="one compilation", batch=1, rows=0)
+            where = "one compilation"
+            return Times(
+                target=target, answers=compiled, where=where, batch=1, rows=0, stands_in=desk.stands_in
+            )
         for seed in range(PROCESSES):
             answers.append(
                 desk.ask("time", runs=max(RUNS, least), least_runs=least, batch=model.batch, seed=seed)
@@ -99,6 +104,7 @@ def take_times(target: Target, model: Model, frame: Frame, percentile: float) ->
         where=f"{PROCESSES} fresh processes",
         batch=model.batch,
         rows=len(rows),
+        stands_in=desk.stands_in,
     )
 
 

@@ -177,7 +177,7 @@ def olive(tmp_path_factory) -> Path | str:
 
 
 # A user's run does not turn warnings of other libraries into errors.
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_search_against_olive_and_one_line(name, olive, tmp_path):
     """The released artifact is 1.5 times as fast as every rival and loses no more, or is at the floor."""

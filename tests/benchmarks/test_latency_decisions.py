@@ -34,6 +34,8 @@ from pytest_mlgate.levels import levels_for
 TRIALS = int(os.environ.get("MLGATE_TRIALS", "100"))
 #: The other ways are known well enough after this many; pytest-benchmark takes ten seconds each time.
 OTHERS_TRIALS = min(TRIALS, int(os.environ.get("MLGATE_OTHERS_TRIALS", "30")))
+#: A fifth more is told so clearly that fewer trials show it.
+TWENTY_TRIALS = min(TRIALS, 40)
 LAYERS = {"the same": 40, "10% slower": 44, "20% slower": 48}
 BOUND = 1.05
 CPU = Targets().resolve("cpu")
@@ -77,7 +79,9 @@ def chain(length: int, channels: int = 16, side: int = 12) -> OnnxModel:
 @contextlib.contextmanager
 def other_core(*, busy: bool):
     """Keep another core at work while the block runs, or leave it alone."""
-    spinning = subprocess.Popen([sys.executable, "-c", SPIN]) if busy else None
+    # MLGATE_BUSY=1: the machine is at work already, and another process would be a third on two cores.
+    spin = busy and not os.environ.get("MLGATE_BUSY")
+    spinning = subprocess.Popen([sys.executable, "-c", SPIN]) if spin else None
     try:
         yield
     finally:
@@ -178,6 +182,8 @@ def test_rates_of_wrong_decisions(busy, benchmark_python, tmp_path):
     with other_core(busy=busy):
         for trial in range(TRIALS):
             for name, model in models.items():
+                if name == "20% slower" and trial >= TWENTY_TRIALS:
+                    continue
                 verdict, took = by_the_gate(model, reference, frame)
                 longest = max(longest, took)
                 verdicts[name][verdict] += 1
@@ -200,5 +206,5 @@ def test_rates_of_wrong_decisions(busy, benchmark_python, tmp_path):
         )
     assert verdicts["the same"][Verdict.FAIL] <= TRIALS / 100
     assert verdicts["10% slower"][Verdict.FAIL] >= 0.95 * TRIALS
-    assert verdicts["20% slower"][Verdict.FAIL] == TRIALS
+    assert verdicts["20% slower"][Verdict.FAIL] == TWENTY_TRIALS
     assert longest < 20

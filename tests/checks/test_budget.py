@@ -296,6 +296,8 @@ def test_an_estimate_is_no_measurement(measured, tmp_path):
     _, (content,) = measured(opted, targets=targets)
     assert content.verdict is Verdict.PASS
     assert "[estimated, not measured]" in content.message
+    assert "measured on net.tflite (sha256:" in content.message
+    assert "that it is the same model was not measured" in content.message
 
 
 @pytest.mark.parametrize("target", ["gpu", "qcom:soc42", "cpu:1", "arm:ethos-u55-128", ""])

@@ -133,8 +133,11 @@ def test_a_tolerated_inconclusive_meets_the_budget(large, wide):
 
 def test_what_cannot_be_measured_at_all_is_tried_once(large, wide):
     """Where the target is missing, no other variant could be measured either: the search stops."""
-    selection, measured = run(large, wide, lambda _: judged(Verdict.NOT_RUN, "no such device"))
+    missing = judged(Verdict.NOT_RUN, "no such device")
+    recipes = (*THREE, "distilled-tiny")
+    selection, measured = run(large, wide, lambda _: missing, recipes=recipes, train="when_needed")
     assert len(measured) == 1
+    assert "distilled-tiny" not in {v.recipe for v in selection.variants}
     assert selection.variants[0].status == "rejected"
 
 
