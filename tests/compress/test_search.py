@@ -293,3 +293,40 @@ def test_the_front_holds_what_nothing_beats(large):
     figures = {n: QuickFigures(latency_ratio=r, latency_us=r, accuracy=a) for n, (r, a) in looks.items()}
     marked = screen.with_front(made, figures, "latency")
     assert {n: f.on_front for n, f in marked.items()} == {"fast": True, "good": True, "beaten": False}
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_graph_with_a_fixed_batch_is_searched_like_any_other(wide, tmp_path, batch):
+    """A candidate that takes exactly so many rows at once is compressed, ordered, measured and judged."""
+    import onnx
+
+    proto = onnx.load_model_from_string(as_model(network(32), wide).onnx)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    path = tmp_path / "fixed.onnx"
+    onnx.save(proto, str(path))
+    model = as_model(str(path), wide)
+    selection, measured = run(model, wide, passes)
+    assert len(measured) == 1
+    made = {v.recipe: v.status for v in selection.variants}
+    assert set(made.values()) <= {"release", "not_needed"}
+    assert all(v.figures.latency_ratio > 0 for v in selection.variants)
+
+
+def test_a_model_that_reads_text_is_searched_too(wide):
+    """Columns of text go through the quick look; what cannot be quantized says so."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    rows = wide.test[["f0", "y"]].copy()
+    rows["kind"] = np.where(rows.y == 1, "good", "bad")
+    data = Dataset(test=rows[:100], train=rows[100:], label="y", features=("kind", "f0"))
+    steps = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
+    fitted = make_pipeline(steps, LogisticRegression()).fit(rows[["kind", "f0"]], rows.y)
+    selection, _ = run(as_model(fitted, data), data, passes)
+    found = {v.recipe: v for v in selection.variants}
+    assert selection.variants[0].status == "release"
+    assert found["fp32"].figures.latency_us > 0
+    assert "not_applicable" in {v.status for v in selection.variants}
