@@ -9,7 +9,6 @@ two ends covers with probability at least 1 - alpha.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from .evidence import Comparator
@@ -45,11 +44,13 @@ class Levels:
     def attempt(self, number: int) -> Levels:
         """Return the levels of the given attempt, from 1 on, in a search that stops at its first pass.
 
-        Whoever tries often enough passes by luck, so the releasing side is spent along a series that sums to
-        the whole: the i-th attempt has 6 / (pi i)^2 of it. Source: alpha spending by a convergent series,
-        Lan and DeMets (1983), Biometrika 70:659.
+        Whoever tries often enough passes by luck, so every attempt after the first has less: the i-th has
+        1 / (i (i - 1)) of the releasing side. All of them together spend it twice, so a search releases what
+        violates a bound with probability at most alpha. Source: spending by a convergent series, Lan and
+        DeMets (1983), Biometrika 70:659.
         """
-        return Levels(fail=self.fail, release=self.release * 6 / (math.pi * number) ** 2)
+        share = 1.0 if number <= 1 else 1 / (number * (number - 1))
+        return Levels(fail=self.fail, release=self.release * share)
 
     def tails(self, comparator: Comparator) -> Tails:
         """Return the tails of the interval that decides a bound with this comparator."""

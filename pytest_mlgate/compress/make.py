@@ -21,6 +21,8 @@ class Made:
 
     recipe: str
     model: OnnxModel
+    #: The variant whose answers it gives: itself, unless its last recipe only rewrote the graph.
+    answers_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Workshop:
             return Variant(
                 recipe=name, identity=None, status="error", reason=f"{type(error).__name__}: {error}"
             )
-        return Made(recipe=name, model=model)
+        twin = name.rpartition("+")[0] or "fp32"
+        return Made(recipe=name, model=model, answers_as=twin if recipe.exact else name)
 
 
 def without_doubles(made: Sequence[Made]) -> tuple[list[Made], list[Variant]]:

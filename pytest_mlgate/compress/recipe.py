@@ -59,5 +59,7 @@ class Recipe:
     apply: Callable[[Material], bytes]
     #: It trains on the training table: slower, gives another model, and a policy can forbid it.
     trains: bool = False
+    #: It only rewrites the graph: its variant answers as what it was made of does.
+    exact: bool = False
     #: Recipes that are worth trying on what this one made, by name ("int8-static").
     then: tuple[str, ...] = ()

@@ -145,10 +145,7 @@ class _Search:
                 self._passed_over.append(self._variant(one, "rejected", loses))
                 continue
             self._say(f"budget on {one.recipe} ({len(one.model.onnx):,} bytes)")
-            judgements = self._budget(one.model, len(self._tried) + 1)
-            bad = [
-                j for j in judgements if j.verdict not in {Verdict.PASS, Verdict.WAIVED} and not j.tolerated
-            ]
+            bad = self._bad(one.model, self._attempt(one))
             if not bad:
                 return one, [later for later in order[position + 1 :] if later.recipe not in known]
             severity = min(SEVERITY.index(j.verdict) for j in bad)
@@ -159,9 +156,14 @@ class _Search:
                 return None
         return None
 
-    def _bad(self, model: Model) -> list[Judgement]:
+    def _attempt(self, one: Made) -> int:
+        """Return which try at the quality bounds this is; the same answers again are no further try."""
+        seen = list(dict.fromkeys(tried.made.answers_as for tried in self._tried))
+        return seen.index(one.answers_as) + 1 if one.answers_as in seen else len(seen) + 1
+
+    def _bad(self, model: Model, attempt: int) -> list[Judgement]:
         """Measure the budget on a model and return the judgements that keep it from being released."""
-        judgements = self._budget(model, len(self._tried) + 1)
+        judgements = self._budget(model, attempt)
         return [j for j in judgements if j.verdict not in {Verdict.PASS, Verdict.WAIVED} and not j.tolerated]
 
     def _loses_too_much(self, one: Made) -> str:
@@ -195,7 +197,7 @@ class _Search:
             rest, chosen = [], one.made.model
         else:
             # Nothing could be made, or all lost too much: the candidate is measured as it is, and judged.
-            bad = self._bad(self._candidate)
+            bad = self._bad(self._candidate, 1)
             given = Variant(
                 recipe="as given",
                 identity=self._candidate.identity,

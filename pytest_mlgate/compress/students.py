@@ -17,7 +17,7 @@ from .thinning import thin
 #: No hidden layer of a student is thinner than this.
 _THINNEST = 8
 #: Hidden layers of students of candidates that are no networks, or none of fully connected layers.
-_WIDTHS = {"small": (64, 64), "tiny": (32, 32), "nano": (16,)}
+_WIDTHS = {"wide": (256, 128), "small": (64, 64), "tiny": (32, 32), "nano": (16,)}
 #: What a student of a chain of fully connected layers divides the widths by.
 _DIVISORS = {"small": 4, "tiny": 16}
 #: The share of channels that the small student of another network does without.

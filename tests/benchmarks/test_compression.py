@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,27 +135,17 @@ def table_of(rows: list[Row], ours: Row, parent: Row) -> list[str]:
 
 
 def floor_of(ours: Row, parent: OnnxModel, empty_us: np.ndarray) -> tuple[float, str]:
-    """Return how many times the floor our median is, and the floor in words.
-
-    Only weights that do not fit into the caches have to come from memory for every row.
-    """
+    """Return how many times the floor our median is, and the floor in words."""
     work = count(dataclasses.replace(parent, onnx=ours.onnx))
-    limits = machine_limits(CPU.id)
+    limits = machine_limits(CPU.id, work.weight_bytes)
     assert limits is not None
-    arithmetic = work.multiply_accumulates / limits["gmacs_per_s"] / 1e3
-    memory = max(0, work.weight_bytes - cache_bytes()) / limits["gbytes_per_s"] / 1e3
+    arithmetic, memory = work.multiply_accumulates / limits["gmacs_per_s"] / 1e3, limits["reading_us"]
     above = geometric_mean(ours.us / np.maximum(empty_us, max(arithmetic, memory)))
     uncounted = f", without {', '.join(work.uncounted)}" if work.uncounted else ""
     return above, (
         f"{above:.2f} times the floor (empty session {np.median(empty_us):.1f} us, arithmetic "
         f"{arithmetic:.2f} us, memory {memory:.2f} us{uncounted})"
     )
-
-
-def cache_bytes() -> int:
-    """Return the size of the processor's largest cache, 32 MiB where it is not known."""
-    names = [n for n in ("SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE") if n in os.sysconf_names]
-    return max((os.sysconf(name) for name in names), default=0) or 32 << 20
 
 
 def missed(ours: Row, rival: Row) -> str:

@@ -195,7 +195,7 @@ def test_rates_of_wrong_decisions(busy, benchmark_python, tmp_path):
                     **by_pytest_benchmark(benchmark_python, tmp_path, model, reference),
                 }
                 regressed[name].update(way for way, slow in said.items() if slow)
-                trials[name].update(said)
+                trials[name].update(list(said))
             if not trial % 10:
                 print(trial, {n: dict(v) for n, v in verdicts.items()}, flush=True)
     print(f"\nother core {'busy' if busy else 'idle'}, {TRIALS} trials, longest run {longest:.1f} s")

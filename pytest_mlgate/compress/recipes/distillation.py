@@ -46,7 +46,7 @@ def distil(material: Material, make_student: MakeStudent, *, fold: bool = False)
 
 def _derived(size: str, what: str) -> Recipe:
     make_student = functools.partial(derived_student, size=size)
-    smallest = size != "small"
+    smallest = size in ("tiny", "nano")
     return Recipe(
         name=f"distilled-{size}",
         summary=f"a student distilled from the candidate's answers (torch): {what}",
@@ -64,6 +64,7 @@ RECIPES = (
         trains=True,
         then=_THEN,
     ),
+    _derived("wide", "fully connected layers of 256 and 128 on the features"),
     _derived("small", "a quarter of the width, an eighth of the channels, or layers of 64 and 64"),
     _derived("tiny", "a sixteenth of the width, or fully connected layers of 32 and 32"),
     _derived("nano", "one fully connected layer of 16 on the features"),

@@ -89,5 +89,6 @@ RECIPES = (
         "fp32-optimized",
         "constants folded and operators fused offline, by ONNX Runtime; same answers",
         fp32_optimized,
+        exact=True,
     ),
 )
