@@ -60,7 +60,8 @@ def _fitted(lesson: Lesson, trees: int, seed: int) -> Any:
     teacher = lesson.teacher.astype(np.float64)
     log_odds = np.clip(teacher[:, 1] - teacher[:, 0], -_FARTHEST, _FARTHEST)
     positive = 1 / (1 + np.exp(-log_odds))
-    return HistGradientBoostingRegressor(
+    learner: Any = HistGradientBoostingRegressor
+    return learner(
         max_iter=trees,
         learning_rate=_RATES[trees],
         max_leaf_nodes=_LEAVES,
@@ -78,8 +79,9 @@ def _classifier(fitted: Any, material: Material) -> bytes:
     source = parse(material.model.onnx).graph
     label, scores = source.output
     width = len(material.model.features)
+    inputs: Any = [("x", FloatTensorType([None, width]))]
     with quiet():
-        converted: Any = to_onnx(fitted, initial_types=[("x", FloatTensorType([None, width]))])
+        converted: Any = to_onnx(fitted, initial_types=inputs)
     regressor = next(n for n in converted.graph.node if n.op_type == "TreeEnsembleRegressor")
     given = {a.name: helper.get_attribute_value(a) for a in regressor.attribute}
     nodes = {name: value for name, value in given.items() if name.startswith("nodes_")}
