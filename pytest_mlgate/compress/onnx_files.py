@@ -172,10 +172,12 @@ def preprocessed(folder: Path) -> Path:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     source, prepared = folder / "source.onnx", folder / "prepared.onnx"
-    try:
-        quant_pre_process(source, prepared)
-    except Exception:  # symbolic shape inference fails on some free dimensions with a bare assertion
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+    # Where symbolic shape inference gives up it leaves what it had in the current folder: the user's.
+    with contextlib.chdir(folder):
+        try:
+            quant_pre_process(source, prepared)
+        except Exception:  # it fails on some free dimensions with a bare assertion
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
     return prepared
 
 

@@ -168,6 +168,8 @@ def _macs(node: Any, shapes: Mapping[str, Sequence[int]]) -> int | None:
     attributes = {a.name: a for a in node.attribute}
     if node.op_type == "MatMulNBits":
         return None if output is None else math.prod(output) * int(attributes["K"].i)
+    if output is None and weight is not None and node.op_type.endswith("Gemm"):
+        return math.prod(weight)  # of one row, whatever fusion did to the shapes around it
     if output is None or weight is None:
         return None
     if "ConvTranspose" in node.op_type:

@@ -114,12 +114,12 @@ def census() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 
 def digits() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the digits for training (35%), for judging (25%), and held out (40%); 64 grey values, 0 to 1."""
+    """Return the digits for training (35%), for judging (40%), and held out (25%); 64 grey values, 0 to 1."""
     rows, labels = load_digits(return_X_y=True)
     table = pd.DataFrame(rows.astype(np.float32) / 16, columns=[f"p{i}" for i in range(64)])
     table[_LABEL] = labels
-    known, held_out = train_test_split(table, test_size=0.4, random_state=0, stratify=labels)
-    train, judged = train_test_split(known, test_size=25 / 60, random_state=0, stratify=known[_LABEL])
+    known, held_out = train_test_split(table, test_size=0.25, random_state=0, stratify=labels)
+    train, judged = train_test_split(known, test_size=40 / 75, random_state=0, stratify=known[_LABEL])
     return tuple(part.reset_index(drop=True) for part in (train, judged, held_out))
 
 

@@ -177,6 +177,19 @@ def test_multiply_accumulates_are_counted_from_the_graph():
     assert found.uncounted == ()
 
 
+def test_fused_products_are_counted_too():
+    """A product that was fused with its activation has no inferred shape, and is counted by its weights."""
+    weight = numpy_helper.from_array(np.ones((2, 5), np.float32), "w")
+    fused = helper.make_node("FusedGemm", ["x", "w"], ["s"], domain="com.microsoft", activation="Sigmoid")
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 2])]
+    scores = [helper.make_tensor_value_info("s", TensorProto.FLOAT, ["rows", 5])]
+    graph = helper.make_graph([fused], "fused", given, scores, initializer=[weight])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    found = count(OnnxModel(onnx=model, name="fused", kind="ONNX", features=("a", "b")))
+    assert (found.multiply_accumulates, found.uncounted) == (10, ())
+
+
 def test_the_empty_session_is_the_floor_of_a_tiny_model(frame):
     """A model that hardly computes takes little longer than one that does nothing."""
     model = chain(1, 4)
