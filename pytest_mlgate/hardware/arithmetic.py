@@ -156,7 +156,7 @@ def _shapes(graph: Any) -> dict[str, list[int]]:
     shapes = {t.name: list(t.dims) for t in graph.initializer}
     for value in [*graph.input, *graph.value_info, *graph.output]:
         dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
-        if value.name not in shapes and all(d > 0 for d in dims):
+        if value.name not in shapes and dims and all(d > 0 for d in dims):
             shapes[value.name] = dims
     return shapes
 
