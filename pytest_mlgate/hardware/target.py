@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -90,7 +91,25 @@ class Targets:
             backend.parse(rest)
         except ValueError as error:
             raise ValueError(f"target {entry.id!r}: {error}") from None
+        _check_stand_in(name, entry, backend)
         return Target(name=name, entry=entry, backend=backend)
+
+
+def _check_stand_in(name: str, entry: TargetEntry, backend: Backend) -> None:
+    """Refuse another file where the target takes the release artifact: its figures would be another model's.
+
+    Raises:
+        ValueError: with the formats that the target takes in its place, if any.
+    """
+    if entry.artifact is None:
+        return
+    others = [f".{ending}" for ending in backend.formats if ending != "onnx"]
+    if Path(entry.artifact).suffix.lower() not in others:
+        accepted = f"takes {' and '.join(others)} in its place" if others else "takes nothing else"
+        raise ValueError(
+            f"[targets.{name}] artifact={entry.artifact!r}: only the release artifact is measured where ONNX "
+            f"can be, and {entry.id} {accepted}"
+        )
 
 
 @functools.cache

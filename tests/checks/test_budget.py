@@ -307,6 +307,14 @@ def test_a_target_that_does_not_exist_is_misuse(tmp_path, target):
         planned(tmp_path, f'latency_ms = 5\ntarget = "{target}"')
 
 
+@pytest.mark.parametrize("device", ["cpu", "openvino:CPU", "ssh:board/cpu", "qcom:soc69"])
+def test_another_model_cannot_stand_in_where_the_release_artifact_can_be_measured(tmp_path, device):
+    """A faster ONNX file named in the policy is refused: its latency would be another model's."""
+    targets = f'[targets.fast]\nid = "{device}"\nartifact = "faster.onnx"'
+    with pytest.raises(Misuse, match="only the release artifact is measured"):
+        planned(tmp_path, 'latency_ms = 5\ntarget = "fast"', targets)
+
+
 def test_what_compression_changed_is_in_the_report(measured):
     """Where the artifact is not its float parent, the report shows what that changed, by group."""
     findings, _ = measured("size_mb = 1.0", release=model([3.0, 1.0]), parent=model([4.0, 0.0]))

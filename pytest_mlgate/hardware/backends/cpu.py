@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ._comparison import compare
 from .conditions import conditions, energy_counter_uj, machine, reset_peak, resident_bytes
 from .protocol import Answer, Backend, Job, Refusal, check_artifact, main
-from .timing import load_feeds, load_inputs, sample, sample_batches, sample_rounds, warm_up
+from .timing import Run, load_feeds, load_inputs, sample, sample_batches, warm_up
 
 _PROVIDER = "CPUExecutionProvider"
 
@@ -44,7 +44,7 @@ def run(job: Job) -> Answer:
     if job.task == "time":
         return _time(job, facts)
     if job.task in ("compare", "rank"):
-        return _rounds(job, facts)
+        return compare(job, lambda path: _runner(open_session(path, job.threads)), facts)
     session = open_session(job.path(job.artifact), job.threads)
     inputs = load_inputs(job.path(job.inputs))
     if job.task == "batches":
@@ -57,6 +57,10 @@ def run(job: Job) -> Answer:
     }
     np.savez(job.path("outputs.npz"), **outputs)
     return Answer(**facts, files={"outputs": "outputs.npz"})
+
+
+def _runner(session: Any) -> Run:
+    return lambda feed: session.run(None, feed)
 
 
 def open_session(path: Path, threads: int) -> Any:
@@ -107,27 +111,6 @@ def _energy(before: int | None, after: int | None, runs: int) -> dict[str, float
     if before is None or after is None or after <= before:
         return {}
     return {"energy_mj": (after - before) / 1000 / runs}
-
-
-def _rounds(job: Job, facts: dict[str, Any]) -> Answer:
-    names = [job.artifact, *([job.reference] if job.reference else []), *job.others]
-    # Which of two equal sessions is built first moves their times by percents: chance decides it.
-    order = list(range(len(names)))
-    random.Random(job.seed).shuffle(order)  # noqa: S311 - an order, not a secret
-    sessions = {i: open_session(job.path(names[i]), job.threads) for i in order}
-    own = load_feeds(job.path(job.inputs), job.batch)
-    feeds = [own for _ in names]
-    if job.reference_inputs:
-        feeds[1] = load_feeds(job.path(job.reference_inputs), job.batch)
-    runs = [lambda feed, s=sessions[i]: s.run(None, feed) for i in range(len(names))]
-    settled = [warm_up(run, rows) for run, rows in zip(runs, feeds, strict=True)]
-    rounds = sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed, job.precision)
-    return Answer(
-        **facts,
-        pairs_ns=rounds,
-        warm_up_runs=sum(count for count, _ in settled),
-        stationary=all(calm for _, calm in settled),
-    )
 
 
 def _limits(weight_bytes: int) -> dict[str, float]:

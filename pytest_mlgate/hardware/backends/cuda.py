@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import tempfile
 import time
@@ -14,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ._comparison import compare
 from ._gpu import gpu_facts, gpu_of, gpu_state, gpus_found
 from .conditions import conditions, machine
 from .protocol import Answer, Backend, Job, Refusal, check_artifact, main
-from .timing import load_feeds, load_inputs, sample, sample_batches, sample_rounds, warm_up
+from .timing import Run, load_feeds, load_inputs, sample, sample_batches, warm_up
 
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
@@ -73,7 +73,7 @@ def run(job: Job) -> Answer:
     if job.task == "time":
         return _time(job, facts, device)
     if job.task in ("compare", "rank"):
-        return _rounds(job, facts, device)
+        return _compare(job, facts, device)
     session, facts["placement"] = device.open_session(job.path(job.artifact), job.threads)
     inputs = load_inputs(job.path(job.inputs))
     if job.task == "batches":
@@ -205,25 +205,14 @@ def _time(job: Job, facts: dict[str, Any], device: _Device) -> Answer:
     return Answer(**facts, samples_ns=samples, figures=figures, warm_up_runs=warm, stationary=stationary)
 
 
-def _rounds(job: Job, facts: dict[str, Any], device: _Device) -> Answer:
-    names = [job.artifact, *([job.reference] if job.reference else []), *job.others]
-    # Which of two equal sessions is built first may move their times: chance decides it.
-    order = list(range(len(names)))
-    random.Random(job.seed).shuffle(order)  # noqa: S311 - an order, not a secret
-    opened = {i: device.open_session(job.path(names[i]), job.threads) for i in order}
-    facts["placement"] = opened[0][1]
-    own = load_feeds(job.path(job.inputs), job.batch)
-    feeds = [own for _ in names]
-    if job.reference_inputs:
-        feeds[1] = load_feeds(job.path(job.reference_inputs), job.batch)
-    runs = [lambda feed, s=opened[i][0]: s.run(None, feed) for i in range(len(names))]
-    settled = [warm_up(run, rows) for run, rows in zip(runs, feeds, strict=True)]
-    return Answer(
-        **facts,
-        pairs_ns=sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed, job.precision),
-        warm_up_runs=sum(count for count, _ in settled),
-        stationary=all(calm for _, calm in settled),
-    )
+def _compare(job: Job, facts: dict[str, Any], device: _Device) -> Answer:
+    def opened(path: Path) -> Run:
+        session, placement = device.open_session(path, job.threads)
+        if path == job.path(job.artifact):
+            facts["placement"] = placement
+        return lambda feed: session.run(None, feed)
+
+    return compare(job, opened, facts)
 
 
 BACKEND = Backend(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ._comparison import compare
 from ._openvino_session import INSTALL, PRECISIONS, Compiled, device_of, load_openvino, output_names
 from ._rows import run_rows
 from .conditions import conditions, energy_counter_uj, machine, reset_peak, resident_bytes
 from .protocol import Answer, Backend, Job, Refusal, check_artifact, main
-from .timing import load_feeds, load_inputs, sample, sample_batches, sample_rounds, warm_up
+from .timing import load_feeds, load_inputs, sample, sample_batches, warm_up
 
 _DEVICES = ("CPU", "NPU")
 
@@ -46,17 +46,18 @@ def run(job: Job) -> Answer:
         raise Refusal("unsupported", f"openvino takes ONNX here; the artifact is {Path(job.artifact).suffix}")
     facts["sha256"] = check_artifact(job)
 
-    def compiled(file: str) -> Compiled:
-        model = Compiled(ov, core, job.path(file), device, precision, job.threads)
+    def compiled(path: Path) -> Compiled:
+        model = Compiled(ov, core, path, device, precision, job.threads)
         facts["conditions"] |= model.settings
-        facts["placement"] = {device: model.operators()}
+        if path == job.path(job.artifact):
+            facts["placement"] = {device: model.operators()}
         return model
 
     if job.task in ("compare", "rank"):
-        return _rounds(job, facts, compiled)
+        return compare(job, compiled, facts)
     if job.task == "time":
         return _time(job, facts, compiled)
-    model = compiled(job.artifact)
+    model = compiled(job.path(job.artifact))
     inputs = load_inputs(job.path(job.inputs))
     if job.task == "batches":
         return Answer(**facts, batches_ns=sample_batches(model, inputs, job.batches, job.runs))
@@ -80,12 +81,12 @@ def _target(job: Job) -> tuple[str, str]:
     return device, precision
 
 
-def _time(job: Job, facts: dict[str, Any], compiled: Callable[[str], Compiled]) -> Answer:
+def _time(job: Job, facts: dict[str, Any], compiled: Callable[[Path], Compiled]) -> Answer:
     feeds = load_feeds(job.path(job.inputs), job.batch)
     reset_peak()
     before = resident_bytes("VmRSS")
     begun = time.perf_counter_ns()
-    model = compiled(job.artifact)
+    model = compiled(job.path(job.artifact))
     model(feeds[0])
     figures = {"cold_start_ms": (time.perf_counter_ns() - begun) / 1e6}
     warm, stationary = warm_up(model, feeds)
@@ -99,27 +100,6 @@ def _time(job: Job, facts: dict[str, Any], compiled: Callable[[str], Compiled]) 
     if before is not None and peak is not None:
         figures["memory_bytes"] = float(max(0, peak - before))
     return Answer(**facts, samples_ns=samples, figures=figures, warm_up_runs=warm, stationary=stationary)
-
-
-def _rounds(job: Job, facts: dict[str, Any], compiled: Callable[[str], Compiled]) -> Answer:
-    names = [job.artifact, *([job.reference] if job.reference else []), *job.others]
-    # Which of two equal models is compiled first moves their times by percents: chance decides it.
-    order = list(range(len(names)))
-    random.Random(job.seed).shuffle(order)  # noqa: S311 - an order, not a secret
-    models = {i: compiled(names[i]) for i in order}
-    own = load_feeds(job.path(job.inputs), job.batch)
-    feeds = [own for _ in names]
-    if job.reference_inputs:
-        feeds[1] = load_feeds(job.path(job.reference_inputs), job.batch)
-    runs = [models[i] for i in range(len(names))]
-    settled = [warm_up(model, rows) for model, rows in zip(runs, feeds, strict=True)]
-    facts["placement"] = {next(iter(facts["placement"])): runs[0].operators()}
-    return Answer(
-        **facts,
-        pairs_ns=sample_rounds(runs, feeds, job.runs, job.least_runs, job.seconds, job.seed, job.precision),
-        warm_up_runs=sum(count for count, _ in settled),
-        stationary=all(calm for _, calm in settled),
-    )
 
 
 BACKEND = Backend(
