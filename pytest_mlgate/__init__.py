@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .dataset import Dataset as Dataset
 
     budget: pytest.MarkDecorator
+    calibration: pytest.MarkDecorator
+    conformal: pytest.MarkDecorator
     data_quality: pytest.MarkDecorator
     drift: pytest.MarkDecorator
     fairness: pytest.MarkDecorator

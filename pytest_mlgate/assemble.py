@@ -41,7 +41,14 @@ def assemble(
     """
     complete = tuple(_complete(request, evidence.get(request.id), session) for request in requests)
     waivers = facts.waivers if facts else ()
-    decision = decide(required=policy.fields.required, evidence=complete, waivers=waivers, session=session)
+    holdout = facts.holdout if facts else None
+    decision = decide(
+        required=policy.fields.required,
+        evidence=complete,
+        waivers=waivers,
+        session=session,
+        holdout=holdout,
+    )
     used = {j.waiver for item in complete for j in item.judgements if j.waiver}
     return Run(
         schema=SCHEMA,
@@ -55,6 +62,7 @@ def assemble(
         release_file=release_file,
         variants=facts.variants if facts else (),
         data=facts.data if facts else (),
+        holdout=holdout,
         policy=PolicyIdentity(
             source=policy.source,
             digest=policy.digest,

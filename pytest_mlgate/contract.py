@@ -3,7 +3,7 @@
 The first parameter is the subject (`pytest_mlgate.subject.Subject`); the others are what a user may write
 in the mark or in the policy. Their annotations carry everything the gate needs to know before anything
 runs: `AtMost` and `AtLeast` are bounds, `ColumnNames` must exist in the data, `GroupColumns` must in
-addition form groups of more than one row, and `Literal` lists the accepted values.
+addition form at least two groups, and `Literal` lists the accepted values.
 """
 
 from __future__ import annotations
@@ -25,16 +25,24 @@ from .evidence import Comparator, Findings, Grade
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Marks a parameter as a bound and says on which side of it a value must lie."""
+    """Marks a parameter as a bound and says on which side of it a value must lie.
+
+    `of_quality`: it bounds what compression may lose, and is answered from the test rows.
+    """
 
     comparator: Comparator
+    of_quality: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Marks a parameter as names of columns that every table must have."""
+    """Marks a parameter as names of columns that every table must have.
+
+    As groups they must form at least two, and at most `most`, if the check says how many it can compare.
+    """
 
     as_groups: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,12 @@ class Check:
         """The parameters that are bounds, with the side on which a value must lie."""
         found = {name: _metadata(hint, Bound) for name, hint in self.hints.items()}
         return {name: bound.comparator for name, bound in found.items() if bound is not None}
+
+    @functools.cached_property
+    def quality_bounds(self) -> tuple[str, ...]:
+        """The parameters that bound what compression may lose."""
+        found = {name: _metadata(hint, Bound) for name, hint in self.hints.items()}
+        return tuple(name for name, bound in found.items() if bound is not None and bound.of_quality)
 
     @functools.cached_property
     def columns(self) -> dict[str, Columns]:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.util
-import json
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckError, MissingExtra, Misuse
+from .data_groups import Groups, groups_of
+from .data_labels import (
+    CHOOSE_ANOTHER_METRIC,
+    UNDECLARED,
+    DeclaredTask,
+    Task,
+    infer_task,
+    numbers_of,
+    ordered,
+)
+from .data_tables import Frame, content_digest, matrix, read_table
+from .data_validation import validate
+from .data_values import Distinct, distinct, is_missing
+from .errors import CheckError, Misuse
 from .evidence import DataIdentity
 
-#: Two groups of at least this many rows are needed before a rate of either means anything at all.
-SMALLEST_GROUP = 2
+__all__ = ["Dataset", "Frame", "Task", "content_digest", "is_missing", "matrix", "read_table"]
 
-Frame = nw.DataFrame[Any]
+_Kept = TypeVar("_Kept")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """The tables of one gate run and what their columns mean.
 
@@ -43,7 +50,11 @@ class Dataset:
             prediction, nor sensitive.
         sensitive: columns that define groups of people.
         prediction: a column that holds scores computed elsewhere.
-        positive: the label value that counts as the positive class.
+        positive: the label value that counts as the positive class of a binary label.
+        task: `binary`, `multiclass` or `regression`; by default two label values are binary and more are
+            multiclass. A label of many numbers that are not whole must say what it is.
+        bins: where numeric sensitive columns are cut into groups: `{"age": (25, 40)}` makes `<25`,
+            `25 to <40` and `>=40`.
     """
 
     test: Any
@@ -54,12 +65,14 @@ class Dataset:
     sensitive: Sequence[str] = ()
     prediction: str | None = None
     positive: Any = 1
+    task: DeclaredTask = UNDECLARED
+    bins: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take a single name for a list of one."""
-        for field in ("features", "sensitive"):
-            if isinstance(getattr(self, field), str):
-                object.__setattr__(self, field, (getattr(self, field),))
+        for names in ("features", "sensitive"):
+            if isinstance(getattr(self, names), str):
+                object.__setattr__(self, names, (getattr(self, names),))
 
     @functools.cached_property
     def tables(self) -> dict[str, Frame]:
@@ -79,30 +92,113 @@ class Dataset:
     def meaning(self) -> list[Any]:
         """What the columns mean: evidence made with another meaning is other evidence."""
         fixed = [self.label, repr(self.positive), self.prediction]
-        return [*fixed, list(self.feature_names), list(self.sensitive)]
+        bins = sorted([column, [float(edge) for edge in edges]] for column, edges in self.bins.items())
+        return [*fixed, list(self.feature_names), list(self.sensitive), self.task, bins]
+
+    @functools.cached_property
+    def inferred_task(self) -> Task:
+        """The task that the label's values in the test table show.
+
+        Raises:
+            Misuse: they may be classes as well as amounts.
+        """
+        return infer_task(self.distinct_labels("test"), self.label)
 
     @functools.cached_property
     def classes(self) -> tuple[Any, ...]:
-        """The distinct label values of the test table, in the order of their values."""
-        values = set(self.tables["test"][self.label].to_list())
-        try:
-            return tuple(sorted(values))
-        except TypeError:  # labels of mixed types have no order of their own
-            return tuple(sorted(values, key=str))
+        """The distinct label values of the test table, in the order of their values.
+
+        Raises:
+            CheckError: the task is regression.
+        """
+        self._require_classification()
+        return ordered(self.distinct_labels("test").values, self.label)
+
+    @functools.cached_property
+    def unseen_labels(self) -> tuple[Any, ...]:
+        """The classes of the test table that the training table, where there is one, does not have."""
+        train = self.tables.get("train")
+        if train is None or self.label not in train.columns or self.task == "regression":
+            return ()
+        seen = set(self.distinct_labels("train").values)
+        return tuple(value for value in self.classes if value not in seen)
 
     def labels(self, role: str = "test") -> NDArray[np.bool_]:
-        """Return which rows are of the positive class, shape (n,)."""
-        return np.asarray([value == self.positive for value in self.tables[role][self.label].to_list()])
+        """Return which rows are of the positive class, shape (n,); read-only.
+
+        Raises:
+            CheckError: the task is regression, or a row of the table has no label.
+        """
+
+        def make() -> NDArray[np.bool_]:
+            found = self.distinct_labels(role)
+            if found.missing:
+                rows = f"{found.missing:,} of {len(found.numbers):,} rows"
+                raise CheckError(f"label {self.label!r} has missing values in the {role} table ({rows})")
+            return _fixed(found.spread([value == self.positive for value in found.values], False, bool))
+
+        self._require_classification()
+        return self._kept(("labels", role), make)
 
     def class_numbers(self, role: str = "test") -> NDArray[np.int64]:
-        """Return the position of every row's label among `classes`, shape (n,); -1 for a label not there."""
-        position = {value: i for i, value in enumerate(self.classes)}
-        return np.asarray([position.get(v, -1) for v in self.tables[role][self.label].to_list()], np.int64)
+        """Return the position of every row's label among `classes`, shape (n,); -1 for a label not there.
+
+        The array is read-only.
+
+        Raises:
+            CheckError: the task is regression.
+        """
+
+        def make() -> NDArray[np.int64]:
+            position = {value: i for i, value in enumerate(self.classes)}
+            found = self.distinct_labels(role)
+            return _fixed(found.spread([position.get(v, -1) for v in found.values], -1, np.int64))
+
+        return self._kept(("class_numbers", role), make)
+
+    def targets(self, role: str = "test") -> NDArray[np.float64]:
+        """Return the label as numbers, shape (n,), of a regression; read-only.
+
+        Raises:
+            CheckError: the task is not regression, or a row's label is no finite number.
+        """
+        if self.task != "regression":
+            raise CheckError(
+                f"label {self.label!r} is {self.task}, and this needs amounts: choose a metric of classes, "
+                "or say that the label is an amount with Dataset(task='regression') or [data] task"
+            )
+        return self._kept(
+            ("targets", role), lambda: _fixed(numbers_of(self._column(self.label, role), role).copy())
+        )
+
+    def distinct_labels(self, role: str) -> Distinct:
+        """Return the distinct values of the label, and which every row has.
+
+        Raises:
+            CheckError: there is no such table, or it has no label.
+        """
+        return self._kept(("distinct", role), lambda: distinct(self._column(self.label, role)))
+
+    def group_codes(self, column: str, role: str = "test") -> tuple[tuple[str, ...], NDArray[np.intp]]:
+        """Return the groups of a column and the number of every row's group, shape (n,); read-only.
+
+        Groups stand in the order of their names, those of declared `bins` from low to high; each has at
+        least one row. Missing values are the group `unknown`.
+
+        Raises:
+            CheckError: there is no such column, or bins are declared for it and it is not numeric.
+        """
+
+        def make() -> Groups:
+            return groups_of(self._column(column, role), self.bins.get(column))
+
+        found = self._kept(("groups", column, role), make)
+        return found.names, _fixed(found.codes)
 
     def groups(self, column: str, role: str = "test") -> NDArray[np.str_]:
-        """Return the group of every row as text, shape (n,); a missing value is the group `unknown`."""
-        values = self.tables[role][column].to_list()
-        return np.asarray(["unknown" if is_missing(v) else _as_text(v) for v in values])
+        """Return the group of every row as text, shape (n,), as `group_codes` names it."""
+        names, codes = self.group_codes(column, role)
+        return np.asarray(names, dtype=np.str_)[codes]
 
     def identities(self) -> tuple[DataIdentity, ...]:
         """Return what each table is: its role, shape, and the digest of its contents."""
@@ -122,40 +218,10 @@ class Dataset:
         """Refuse data that nothing can be measured on, before any model is loaded.
 
         Raises:
-            Misuse: an empty table, a column that a table lacks, or a label of one class.
+            Misuse: an empty table, a column that a table lacks, a label of one class or that does not fit
+                the task, or bins that do not cut a numeric column.
         """
-        if self.test is None:
-            raise Misuse("data: there is no test table; nothing can be judged without one")
-        if not isinstance(self.label, str):
-            raise Misuse(f"data: label={self.label!r}. Accepted: the name of one column")
-        wanted = [*self.feature_names, *self.sensitive]
-        if not self.feature_names:
-            raise Misuse("data: no column is left for the model to read; name some with features=[...]")
-        if self.label in self.feature_names:
-            raise Misuse(f"data: label {self.label!r} is named as a feature too")
-        repeated = sorted({n for n in self.feature_names if self.feature_names.count(n) > 1})
-        if repeated:
-            raise Misuse(f"data: features names {', '.join(repeated)} twice")
-        for role, frame in self.tables.items():
-            if not len(frame):
-                raise Misuse(f"data: the {role} table has no rows")
-            labelled = [self.label] if role != "current" else []
-            predicted = [self.prediction] if self.prediction and role == "test" else []
-            self.require_columns([*labelled, *predicted, *wanted], role, "data")
-        for role in ("test", "train"):
-            if role in self.tables and any(map(is_missing, self.tables[role][self.label].to_list())):
-                raise Misuse(f"data: label {self.label!r} has missing values in the {role} table")
-        if len(self.classes) < 2:
-            only = next(iter(self.classes), None)
-            raise Misuse(
-                f"data: label {self.label!r} has the single value {only!r} in the test table; "
-                "nothing can be judged on one class"
-            )
-        if len(self.classes) == 2 and self.positive not in self.classes:
-            raise Misuse(
-                f"data: positive={self.positive!r} is not a value of label {self.label!r}. "
-                f"Accepted: {', '.join(repr(c) for c in self.classes)}"
-            )
+        validate(self)
 
     def require_columns(self, names: Sequence[str], role: str, source: str) -> None:
         """Refuse names that the table of this role does not have.
@@ -171,139 +237,54 @@ class Dataset:
                 f"Its columns: {', '.join(have[:40])}{', ...' if len(have) > 40 else ''}"
             )
 
-    def require_groups(self, column: str, source: str) -> None:
-        """Refuse a sensitive column that does not form at least two groups of at least two rows.
+    def require_groups(self, column: str, source: str, most: int | None = None) -> None:
+        """Refuse a column that forms one group only, or more than `most`.
+
+        Groups of a single row are groups: what little can be said of them is inconclusive, and said so.
 
         Raises:
-            Misuse: with the group that is too small.
+            Misuse: with the number of groups and what to do.
         """
-        names, sizes = np.unique(self.groups(column), return_counts=True)
+        names, codes = self.group_codes(column)
         if len(names) < 2:
-            raise Misuse(f"{source}: column {column!r} has the single group {names[0]!r} in the test table")
-        for name, size in zip(names.tolist(), sizes.tolist(), strict=True):
-            if size < SMALLEST_GROUP:
-                raise Misuse(
-                    f"{source}: group {column}={name} has {size} row in the test table; no rate can be "
-                    "estimated from it: merge it with another group or remove the row"
-                )
+            only = names[0] if names else ""
+            raise Misuse(f"{source}: column {column!r} has the single group {only!r} in the test table")
+        if most is not None and len(names) > most:
+            numeric = self.tables["test"][column].dtype.is_numeric()
+            bins = f"cut it with Dataset(bins={{{column!r}: [...]}}) ([data.bins] in the policy), or "
+            raise Misuse(
+                f"{source}: column {column!r} has {len(names):,} groups in the {len(codes):,} rows of the "
+                f"test table; at most {most:,} can be compared: {bins if numeric else ''}merge values into "
+                "fewer groups"
+            )
+
+    def _require_classification(self) -> None:
+        if self.task == "regression":
+            raise CheckError(
+                f"label {self.label!r} is an amount (task='regression'), and this needs classes: "
+                f"{CHOOSE_ANOTHER_METRIC}"
+            )
+
+    def _column(self, name: str, role: str) -> Any:
+        if role not in self.tables:
+            raise CheckError(f"there is no {role} table: give Dataset({role}=...) or [data] {role}")
+        if name not in self.tables[role].columns:
+            raise CheckError(f"the {role} table has no column {name!r}")
+        return self.tables[role][name]
+
+    @functools.cached_property
+    def _memory(self) -> dict[tuple[str, ...], Any]:
+        return {}
+
+    def _kept(self, key: tuple[str, ...], make: Callable[[], _Kept]) -> _Kept:
+        """Return what was made for the key before, or make it: every check asks for the same."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        kept: _Kept = self._memory[key]
+        return kept
 
 
-def read_table(value: Any, role: str) -> Frame:
-    """Return the value as a Narwhals table.
-
-    Raises:
-        Misuse: the value is neither a table, an array nor a readable CSV or Parquet file.
-        MissingExtra: a file was named and no library that reads tables is installed.
-    """
-    if isinstance(value, str | Path):
-        return _read_file(Path(value), role)
-    if isinstance(value, np.ndarray):
-        return _wrap_array(value, role)
-    try:
-        frame: Frame = nw.from_native(value, eager_only=True)
-    except TypeError:
-        raise Misuse(
-            f"data: the {role} table is a {type(value).__name__}. Accepted: a pandas, polars or Arrow "
-            "table, a numpy array, or the path of a CSV or Parquet file"
-        ) from None
-    except Exception as error:  # tables of other libraries refuse in ways of their own
-        raise Misuse(f"data: the {role} table cannot be read: {error}") from None
-    if not all(isinstance(name, str) for name in frame.columns):
-        raise Misuse(f"data: the {role} table has column names that are not text: rename them")
-    if len(set(frame.columns)) < len(frame.columns):
-        raise Misuse(f"data: the {role} table has two columns of the same name")
-    return frame
-
-
-def matrix(frame: Frame, names: Sequence[str]) -> NDArray[np.float32]:
-    """Return the columns as a float32 matrix, shape (rows, columns).
-
-    Raises:
-        CheckError: a column holds something that is not a number.
-    """
-    if not names:
-        raise CheckError("there is no column to read")
-    columns = []
-    for name in names:
-        try:
-            columns.append(np.asarray(frame[name].to_numpy(), dtype=np.float32))
-        except (TypeError, ValueError) as error:
-            raise CheckError(f"column {name!r} is not numeric ({error})") from None
-    return np.stack(columns, axis=1)
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether a cell holds no value: None, NaN or NaT."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or _differs_from_itself(value)
-
-
-def _differs_from_itself(value: Any) -> bool:
-    other = value
-    try:
-        return bool(value != other)
-    except TypeError:  # pandas' NA refuses to be true or false
-        return True
-
-
-def content_digest(frame: Frame) -> str:
-    """Return the digest of names, order and contents of a table, the same for every table library."""
-    state = hashlib.sha256()
-    for name in frame.columns:
-        kind, contents = _contents(frame[name])
-        state.update(f"{name!r}\x00{len(frame)}\x00{kind}\x00".encode())
-        state.update(contents)
-    return "sha256:" + state.hexdigest()
-
-
-def _contents(series: nw.Series[Any]) -> tuple[str, bytes]:
-    """Return the kind of a column and its cells as bytes that no other column of that kind has."""
-    if series.dtype.is_integer() and not series.null_count():
-        unsigned = series.dtype.is_unsigned_integer()
-        return "unsigned" if unsigned else "integer", np.asarray(series.to_numpy()).astype("<u8").tobytes()
-    if series.dtype.is_float():
-        return "float", np.asarray(series.to_numpy(), dtype="<f8").tobytes()
-    cells = [
-        None if is_missing(v) else v if isinstance(v, bool | int | str) else [str(v)]
-        for v in series.to_list()
-    ]
-    return "cells", json.dumps(cells).encode()
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def _wrap_array(value: NDArray[Any], role: str) -> Frame:
-    if value.ndim < 2:
-        raise Misuse(f"data: the {role} array has {value.ndim} dimension; rows and columns are needed")
-    if not value.size:
-        raise Misuse(f"data: the {role} array has no rows")
-    flat = value.reshape(len(value), -1)
-    columns = {f"x{i}": flat[:, i] for i in range(flat.shape[1])}
-    frame: Frame = nw.from_dict(columns, backend=_backend())
-    return frame
-
-
-def _read_file(path: Path, role: str) -> Frame:
-    if not path.is_file():
-        raise Misuse(f"data: the {role} table {str(path)!r} does not exist or is not a file")
-    readers = {".csv": nw.read_csv, ".parquet": nw.read_parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise Misuse(f"data: cannot read {path.name!r} as a table. Accepted: {', '.join(readers)}")
-    try:
-        frame: Frame = reader(str(path), backend=_backend())
-    except MissingExtra:
-        raise
-    except Exception as error:  # every table library raises its own kinds for a broken file
-        raise Misuse(f"data: cannot read the {role} table {path.name!r}: {error}") from None
-    return frame
-
-
-def _backend() -> Any:
-    for name in ("pandas", "polars", "pyarrow"):
-        if importlib.util.find_spec(name):
-            return name
-    raise MissingExtra("A library that reads tables (pandas, polars or pyarrow)", "fairness")
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that all checks share, closed for writing."""
+    array.flags.writeable = False
+    return array

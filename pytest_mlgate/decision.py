@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .evidence import SEVERITY, CheckEvidence, Decision, Judgement, Reason, Session, Verdict, Waiver
+from .evidence import (
+    SEVERITY,
+    CheckEvidence,
+    Decision,
+    HoldoutUse,
+    Judgement,
+    Reason,
+    Session,
+    Verdict,
+    Waiver,
+)
 
 
 def waive(
@@ -25,12 +35,14 @@ def decide(
     evidence: Sequence[CheckEvidence],
     waivers: Sequence[Waiver],
     session: Session,
+    holdout: HoldoutUse | None,
 ) -> Decision:
     """Return `release` only if every declared requirement holds and everything required has run.
 
     Blocking: any verdict but `pass`, `waived` or a tolerated `inconclusive`; a required check without a
     requirement; a test carrying requirements that did not end in `passed`; an expired or orphaned waiver;
-    a problem of the session itself; and evidence that is empty.
+    a test table that more candidates were judged on than the policy allows; a problem of the session
+    itself; and evidence that is empty.
     """
     reasons = [reason for item in evidence for reason in _reasons(item, blocking=True)]
     reasons += [
@@ -49,6 +61,8 @@ def decide(
         if name not in declared
     ]
     reasons += [_waiver_reason(w) for w in waivers if w.state in {"expired", "orphaned"}]
+    if holdout is not None and holdout.is_exhausted:
+        reasons.append(_exhausted(holdout))
     explained = {
         test for item in evidence for test in item.tests if not all(map(acceptable, item.judgements))
     }
@@ -116,6 +130,16 @@ def _waiver_reason(waiver: Waiver) -> Reason:
         verdict=Verdict.ERROR,
         subject=waiver.requirement,
         text=f"waiver for {waiver.requirement} (owner {waiver.owner}) {why}: remove or renew it",
+    )
+
+
+def _exhausted(holdout: HoldoutUse) -> Reason:
+    return Reason(
+        verdict=Verdict.FAIL,
+        subject="holdout",
+        text=f"holdout: this is candidate number {holdout.number} on test table {holdout.test[:19]}, and the "
+        f"policy allows {holdout.max_uses} ([holdout] max_uses): after so many tries a pass may be luck. "
+        "Collect new test rows, and judge this candidate on them",
     )
 
 

@@ -6,9 +6,10 @@ shows is here, so that reports never compute anything themselves.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 SCHEMA = "https://pytest-mlgate.dev/evidence/v1"
 
@@ -16,6 +17,10 @@ SCHEMA = "https://pytest-mlgate.dev/evidence/v1"
 Json = Any
 Cell = str | int | float | bool | None
 Comparator = Literal["<=", ">="]
+
+#: What a drawing can hold and a reader can tell apart.
+MOST_POINTS = 200
+MOST_SERIES = 8
 
 
 class Grade(StrEnum):
@@ -86,6 +91,8 @@ class Measurement:
     machine: str = ""
     #: Threads, affinity, governor, load and versions under which it was taken.
     conditions: str = ""
+    #: About how many more rows of a group ("race=hispan") would decide the bound if the estimate stays.
+    more_rows: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +138,78 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One line, or one set of points or bars: `y` over `x`, and where there are any, intervals around `y`.
+
+    A `None` is a gap in the drawing: a value that does not exist, or an interval's end that was not
+    computed. `low` and `high` are empty, or as long as `x`.
+
+    Raises:
+        ValueError: the lengths differ, there are more than `MOST_POINTS`, or a number is not finite.
+    """
+
+    name: str
+    x: tuple[float | str, ...]
+    y: tuple[float | None, ...]
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if len(self.x) > MOST_POINTS:
+            raise ValueError(
+                f"series {self.name!r} has {len(self.x)} points; at most {MOST_POINTS}, thin it out"
+            )
+        for name, values in (("y", self.y), ("low", self.low), ("high", self.high)):
+            if len(values) != len(self.x) and (name == "y" or values):
+                raise ValueError(f"series {self.name!r} has {len(self.x)} x and {len(values)} {name}")
+        if not all(math.isfinite(v) for v in (*self.x, *self.y, *self.low, *self.high) if _is_number(v)):
+            raise ValueError(f"series {self.name!r} holds a number that is not finite; None is a gap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A drawing that the reports make from numbers of the check: they place them and compute nothing.
+
+    Kinds: `lines` joins its points; `points` does not; `bars` stands over the categories in `x`; `steps`
+    holds each `y` until the next `x`, as histograms and distribution functions are drawn. Only `bars` may
+    have text in `x`.
+
+    Raises:
+        ValueError: there is no series, there are more than `MOST_SERIES`, the bound is not finite, or `x`
+            holds text where numbers belong.
+    """
+
+    title: str
+    kind: Literal["lines", "points", "bars", "steps"]
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    #: Draws y = x, on which a calibrated model lies.
+    diagonal: bool = False
+    #: A level line at this y.
+    bound: float | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if not 0 < len(self.series) <= MOST_SERIES:
+            raise ValueError(
+                f"chart {self.title!r} has {len(self.series)} series; 1 to {MOST_SERIES} can be drawn"
+            )
+        if self.bound is not None and not math.isfinite(self.bound):
+            raise ValueError(f"chart {self.title!r}: the bound is not finite")
+        if self.kind != "bars" and any(isinstance(x, str) for s in self.series for x in s.x):
+            raise ValueError(f"chart {self.title!r}: {self.kind} are drawn over numbers, not over text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What a check reports: facts only, no verdicts."""
 
     measurements: tuple[Measurement, ...]
     tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
     assumptions: dict[str, str] | None = None
     #: What this check did not look at, in words a reader of the report understands.
     not_covered: tuple[str, ...] = ()
@@ -155,6 +229,7 @@ class CheckEvidence:
     measurements: tuple[Measurement, ...]
     judgements: tuple[Judgement, ...]
     tables: tuple[Table, ...]
+    charts: tuple[Chart, ...] = ()
     assumptions: dict[str, str]
     not_covered: tuple[str, ...]
     seed: int
@@ -213,6 +288,34 @@ class DataIdentity:
     columns: int
     digest: str
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldoutUse:
+    """How often the test table was used to judge candidates, as far as one ledger knows."""
+
+    #: Digest of the test table.
+    test: str
+    #: The candidate is the number-th distinct one that was opened on this table, from 1 on.
+    number: int
+    #: Distinct candidates and runs so far, this one included.
+    candidates: int
+    runs: int
+    #: How many distinct candidates the policy allows; `None` where it sets no cap.
+    max_uses: int | None
+    #: Share of alpha's releasing side that this candidate had; 1 unless the policy tightens it with use.
+    release_share: float
+    #: When the ledger began; what was used before, or counted elsewhere, is not known.
+    known_since: str
+    #: The ledger began with this run, so it cannot know of any use before.
+    ledger_is_new: bool
+    #: Digest of the ledger's entry for this use: a ledger that was rewritten does not hold it.
+    entry: str
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether more candidates were judged on the table before this one than the policy allows."""
+        return self.max_uses is not None and self.number > self.max_uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +393,8 @@ class Run:
     release_file: str
     variants: tuple[Variant, ...]
     data: tuple[DataIdentity, ...]
+    #: `None` where no candidate was opened.
+    holdout: HoldoutUse | None
     policy: PolicyIdentity
     lock: str
     waivers: tuple[Waiver, ...]
@@ -304,3 +409,7 @@ class Run:
 def worst(verdicts: list[Verdict]) -> Verdict:
     """Return the most severe verdict, `not_run` for none at all."""
     return min(verdicts, key=SEVERITY.index, default=Verdict.NOT_RUN)
+
+
+def _is_number(value: float | str | None) -> TypeGuard[float]:
+    return value is not None and not isinstance(value, str)

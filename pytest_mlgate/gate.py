@@ -24,8 +24,19 @@ from .contract import Check
 from .dataset import Dataset
 from .decision import waive
 from .errors import Misuse
-from .evidence import CheckEvidence, DataIdentity, Environment, Identity, Judgement, Variant, Waiver
+from .evidence import (
+    CheckEvidence,
+    DataIdentity,
+    Environment,
+    HoldoutUse,
+    Identity,
+    Judgement,
+    Variant,
+    Waiver,
+)
+from .holdout import levels_of, record_use
 from .judge import errored
+from .ledger import Ledger
 from .lock import SCHEMA, Lock, environment
 from .measure import Measurer, reading, without_measurements
 from .plan import Plan, Request
@@ -42,6 +53,7 @@ class Facts:
     release_file: str
     variants: tuple[Variant, ...]
     data: tuple[DataIdentity, ...]
+    holdout: HoldoutUse
     environment: Environment
     lock: str
     waivers: tuple[Waiver, ...]
@@ -59,10 +71,20 @@ class _Chosen:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a gate keeps its files: the evidence cache, and what belongs to this session alone."""
+    """Where a gate keeps its files: what outlasts this session, and what belongs to it alone."""
 
     cache: Path
     session: Path
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, which is beside the cache and not in it: a cache may be emptied."""
+        return Ledger(self.cache.parent / "ledger.sqlite")
+
+    @property
+    def run(self) -> str:
+        """What names this session in the ledger."""
+        return self.session.name
 
     @property
     def lock(self) -> Path:
@@ -106,6 +128,7 @@ class Gate:
         self._given: tuple[Any, ...] | None = None
         self._subject: Subject | None = None
         self._facts: Facts | None = None
+        self._levels = plan.levels
 
     @property
     def facts(self) -> Facts | None:
@@ -145,7 +168,7 @@ class Gate:
 
         Raises:
             Misuse: the candidate is refused, or is another one than the session's first.
-            CheckError: the candidate cannot answer the test rows.
+            CheckError: the candidate cannot answer the test rows, or their use cannot be recorded.
         """
         given = (data, candidate, baseline, training_record)
         if self._given is not None:
@@ -157,7 +180,11 @@ class Gate:
         started = environment(self._plan.policy.folder)
         model = as_model(candidate, data)
         champion = as_model(baseline, data) if baseline is not None else None
-        lock = codec.to_json(self._lock(model, champion, data, training_record, started))
+        identities = data.identities()
+        holdout = self._record_use(model, identities)
+        self._levels = levels_of(holdout, self._plan.levels)
+        share = holdout.release_share
+        lock = codec.to_json(self._lock(model, champion, data, training_record, started, share))
         write_whole(self._places.lock, lock)
         require_rowwise(model, data.tables["test"])
         release, variants = self._select(model, champion, data, training_record)
@@ -168,7 +195,8 @@ class Gate:
             release=release.identity,
             release_file=self._keep(release),
             variants=variants,
-            data=data.identities(),
+            data=identities,
+            holdout=holdout,
             environment=started,
             lock=codec.digest(lock),
             waivers=self._plan.waivers(_today()),
@@ -204,20 +232,40 @@ class Gate:
                 "of one of each. Let every mlgate_* fixture give one value, or run pytest once for each"
             )
 
+    def _record_use(self, model: Model, data: Sequence[DataIdentity]) -> HoldoutUse:
+        entry = self._plan.policy.fields.holdout
+        return record_use(
+            self._places.ledger,
+            run=self._places.run,
+            test=next(table.digest for table in data if table.role == "test"),
+            candidate=model.identity.digest,
+            max_uses=entry.max_uses,
+            tighten=entry.tighten,
+        )
+
     def _lock(
-        self, model: Model, champion: Model | None, data: Dataset, record: Any, env: Environment
+        self,
+        model: Model,
+        champion: Model | None,
+        data: Dataset,
+        record: Any,
+        env: Environment,
+        release_share: float,
     ) -> Lock:
         fields = self._plan.policy.fields
         return Lock(
             schema=SCHEMA,
             policy=self._plan.policy.digest,
             alpha=fields.alpha,
+            release_share=release_share,
             seed=fields.seed,
             requirements=tuple(r for q in self._plan.requests for r in q.requirements),
             candidate=model.identity,
             baseline=champion.identity if champion else None,
             training_record=codec.digest_of(record) if record is not None else "none",
             data=data.identities(),
+            meaning=data.meaning,
+            reading=[reading(m) for m in (model, champion) if m is not None],
             environment=env,
         )
 
@@ -230,7 +278,7 @@ class Gate:
             baseline=champion,
             data=data,
             training_record=record,
-            levels=self._plan.levels,
+            levels=self._levels,
             seed=self._plan.policy.fields.seed,
             targets=self._plan.targets,
         )
@@ -241,12 +289,16 @@ class Gate:
         selecting = [r for r in self._plan.requests if self._checks[r.check].selects]
         tried: dict[str, list[CheckEvidence]] = {}
 
-        def budget(variant: Model, attempt: int) -> Sequence[Judgement]:
+        def budget(variant: Model, attempt: int, quality_only: bool = False) -> Sequence[Judgement]:
             subject = self._make_subject(variant, model, champion, data, record)
             if attempt:
                 subject = dataclasses.replace(subject, levels=subject.levels.attempt(attempt))
-            found = [self._measurer.measure(request, subject) for request in selecting]
-            tried[variant.identity.digest] = found
+            wanted = selecting
+            if quality_only:
+                wanted = [part for r in selecting if (part := self._of_quality(r)).requirements]
+            found = [self._measurer.measure(request, subject) for request in wanted]
+            if not quality_only:
+                tried[variant.identity.digest] = found
             waivers = self._plan.waivers(_today())
             return [j for e in found for j in waive(e, waivers, variant.identity.digest)]
 
@@ -268,6 +320,16 @@ class Gate:
             self._write_chosen(model, selection.release, selection.variants, evidence)
         return selection.release, selection.variants
 
+    def _of_quality(self, request: Request) -> Request:
+        """Return the request with those bounds alone that say what compression may lose."""
+        check = self._checks[request.check]
+        others = set(check.bounds) - set(check.quality_bounds)
+        return dataclasses.replace(
+            request,
+            parameters={n: v for n, v in request.parameters.items() if n not in others},
+            requirements=tuple(r for r in request.requirements if r.parameter in check.quality_bounds),
+        )
+
     def _search_options(self, selecting: Sequence[Request]) -> SearchOptions:
         """Return what the policy and the budgets say about the search; the first says what is cheap."""
         fields = self._plan.policy.fields
@@ -278,6 +340,7 @@ class Gate:
             forbid=fields.compress.forbid,
             train=fields.compress.train,
             train_seconds=fields.compress.train_seconds,
+            bounds_quality=any(self._of_quality(r).requirements for r in selecting),
             max_accuracy_drop=min(drops, default=None),
             withheld=self._withheld(),
             seed=fields.seed,

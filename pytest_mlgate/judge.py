@@ -21,6 +21,8 @@ from .evidence import (
 
 #: Where an interval would have to shrink more than this, the estimate sits on the bound and no n decides.
 _LARGEST_USEFUL_N = 10_000_000
+#: A message that names every one of thousands of groups says nothing.
+_MOST_GROUPS_NAMED = 3
 #: A value may lie outside its own interval by what rounding explains, and by no more.
 _ROUNDING = 1e-9
 
@@ -55,8 +57,8 @@ def errored(requirements: Sequence[Requirement], reason: str) -> tuple[Judgement
 def _judge_one(requirement: Requirement, position: int, m: Measurement) -> Judgement:
     verdict, why = _verdict(requirement, m)
     needed = rows_needed(requirement, m) if verdict is Verdict.INCONCLUSIVE else None
-    if needed is not None:
-        why += f"; n of about {needed:,} would decide"
+    if verdict is Verdict.INCONCLUSIVE:
+        why += _what_would_decide(m, needed)
     accepted = requirement.tolerates.get(m.scope, requirement.tolerates.get("any"))
     tolerated = verdict is Verdict.INCONCLUSIVE and accepted is not None
     if tolerated:
@@ -148,6 +150,22 @@ def rows_needed(requirement: Requirement, m: Measurement) -> int | None:
     if not math.isfinite(needed) or needed > _LARGEST_USEFUL_N or needed <= m.n:
         return None
     return _two_digits(math.ceil(needed))
+
+
+def _what_would_decide(m: Measurement, needed: int | None) -> str:
+    """Return how many rows would decide: more of the groups that the check names, or of all."""
+    in_all = f"n of about {needed:,}" if needed is not None else ""
+    asked = {group: more for group, more in m.more_rows.items() if 0 < more <= _LARGEST_USEFUL_N}
+    if not asked or not m.n_decides:
+        return f"; {in_all} would decide" if in_all else ""
+    named = sorted(asked.items(), key=lambda item: (-item[1], item[0]))
+    texts = [
+        f"{_two_digits(more):,}{'' if position else ' more rows'} with {group}"
+        for position, (group, more) in enumerate(named[:_MOST_GROUPS_NAMED])
+    ]
+    others = len(named) - len(texts)
+    texts += [f"and more of {others} other group{'' if others == 1 else 's'}"] * bool(others)
+    return f"; needs about {', '.join(texts)}{f', or {in_all} in all' if in_all else ''}"
 
 
 def _two_digits(n: int) -> int:

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .evidence import DataIdentity, Environment, Identity, Requirement
+from .evidence import DataIdentity, Environment, Identity, Json, Requirement
 from .hardware.machine import fingerprint
 
 SCHEMA = "https://pytest-mlgate.dev/lock/v1"
@@ -43,12 +43,18 @@ class Lock:
     schema: str
     policy: str
     alpha: float
+    #: Share of alpha's releasing side that the candidate has, after others were judged on the same rows.
+    release_share: float
     seed: int
     requirements: tuple[Requirement, ...]
     candidate: Identity
     baseline: Identity | None
     training_record: str
     data: tuple[DataIdentity, ...]
+    #: What the columns of the data mean: label, task, features, groups; see `Dataset.meaning`.
+    meaning: list[Json]
+    #: How the answers of candidate and baseline are read: threshold, output, features, column.
+    reading: list[Json]
     environment: Environment
 
 

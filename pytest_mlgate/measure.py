@@ -76,6 +76,7 @@ class Measurer:
             measurements=findings.measurements,
             judgements=judgements,
             tables=findings.tables,
+            charts=findings.charts,
             assumptions=findings.assumptions or {},
             not_covered=findings.not_covered,
             seed=subject.seed,

@@ -70,7 +70,7 @@ class Plan:
                     data.require_columns(names, role, source)
                 if columns.as_groups:
                     for name in names:
-                        data.require_groups(name, source)
+                        data.require_groups(name, source, columns.most)
 
     @property
     def targets(self) -> Targets:

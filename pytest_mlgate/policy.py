@@ -66,6 +66,8 @@ class DataEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     sensitive: tuple[str, ...] = ()
     prediction: str | None = None
     positive: int | str | bool = 1
+    task: Literal["binary", "multiclass", "regression"] | None = None
+    bins: dict[str, tuple[float, ...]] = {}
 
 
 class CompressEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,6 +81,15 @@ class CompressEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     train: Literal["when_needed", "always", "never"] = "when_needed"
     #: How long one recipe may train.
     train_seconds: float = 60.0
+
+
+class HoldoutEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What repeated use of one test table may cost; the ledger counts it."""
+
+    #: How many distinct candidates may be judged on one test table; any number by default.
+    max_uses: int | None = None
+    #: Whether every further candidate has less of alpha to be released by; see `holdout`.
+    tighten: bool = False
 
 
 class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,6 +106,7 @@ class PolicyFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tests: tuple[str, ...] = ()
     targets: dict[str, str | TargetEntry] = {}
     compress: CompressEntry = CompressEntry()
+    holdout: HoldoutEntry = HoldoutEntry()
     checks: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
     inconclusive: tuple[InconclusiveEntry, ...] = ()
     grades: tuple[GradeEntry, ...] = ()
@@ -202,6 +214,10 @@ def _validated(content: dict[str, Any], name: str) -> PolicyFields:
         empty = [k for k, text in texts.items() if isinstance(text, str) and not text.strip()]
         if empty:
             raise Misuse(f"{name}: the entry for {entry.requirement!r} leaves {', '.join(empty)} empty")
+    if fields.holdout.max_uses is not None and fields.holdout.max_uses < 1:
+        raise Misuse(
+            f"{name}: [holdout] max_uses={fields.holdout.max_uses}. Accepted: a whole number from 1 on"
+        )
     if fields.seed < 0:
         raise Misuse(f"{name}: seed={fields.seed}. Accepted: a whole number from 0 on")
     pairs = [(w.requirement, w.scope) for w in fields.waivers]

@@ -25,7 +25,9 @@ from .decision import acceptable
 from .errors import CheckError, MissingExtra, Misuse
 from .evidence import CheckEvidence, Run, Session
 from .gate import Facts, Gate, Places
+from .holdout import record_decision
 from .judge import errored
+from .ledger import LedgerError
 from .measure import without_measurements
 from .output import replace_folder, require_replaceable
 from .plan import Declaration, Plan, Request, make_plan
@@ -110,6 +112,11 @@ class GateSession:
         chosen = self.config.getoption("mlgate_report")
         return Path(chosen).absolute() if chosen else self.policy.folder / "mlgate-report"
 
+    @property
+    def places(self) -> Places:
+        """Where the gate keeps its files."""
+        return Places(cache=self.policy.folder / CACHE_FOLDER / "cache", session=self.folder)
+
     def plan(self, items: Sequence[pytest.Item]) -> None:
         """Fix what this session judges, from the marks on the collected tests and from the policy.
 
@@ -137,7 +144,7 @@ class GateSession:
         self._gate = Gate(
             plan=self._plan,
             checks=checks,
-            places=Places(cache=self.policy.folder / CACHE_FOLDER / "cache", session=self.folder),
+            places=self.places,
             exclusive=self.quiet.alone if self.quiet else contextlib.nullcontext,
             say=progress,
             reuse=not self.config.getoption("mlgate_no_cache"),
@@ -266,34 +273,44 @@ class GateSession:
         self._facts = self._facts or content.facts
 
     def finish(self) -> None:
-        """Decide, and write the report folder in one step; nothing is written after misuse."""
+        """Decide, record it, and write the report folder in one step; nothing is written after misuse."""
         if self.misuse:
             return
         if not self._requests and self._plan is None:
             self._requests = self._plan_of_policy()
         facts = self._facts or (self._gate.facts if self._gate else None)
         carried = {test for request in self._requests for test in request.tests}
-        session = Session(
-            tests={t: self._tests.get(t, "not_run") for t in sorted(carried)},
-            problems=tuple(self._problems),
-        )
+        tests = {t: self._tests.get(t, "not_run") for t in sorted(carried)}
         files: dict[str, bytes] = {}
         if facts and facts.release_file:
             files[RELEASE_FILE] = (self.folder / "artifacts" / facts.release_file).read_bytes()
         if facts:
             files["mlgate.lock"] = (self.folder / "mlgate.lock").read_bytes()
-        self.run = assemble(
-            policy=self.policy,
-            requests=self._requests,
-            evidence=self._evidence,
-            facts=facts,
-            session=session,
-            tool=f"pytest-mlgate {pytest_mlgate.__version__}",
-            reproduce=shlex.join(["pytest", *map(str, self.config.invocation_params.args)]),
-            timing=Timing(started_at=self.started_at, duration_s=round(time.monotonic() - self.started, 1)),
-            release_file=RELEASE_FILE if RELEASE_FILE in files else "",
-        )
-        files["evidence.json"] = codec.to_json(self.run)
+
+        def assembled() -> tuple[Run, bytes]:
+            run = assemble(
+                policy=self.policy,
+                requests=self._requests,
+                evidence=self._evidence,
+                facts=facts,
+                session=Session(tests=tests, problems=tuple(self._problems)),
+                tool=f"pytest-mlgate {pytest_mlgate.__version__}",
+                reproduce=shlex.join(["pytest", *map(str, self.config.invocation_params.args)]),
+                timing=Timing(
+                    started_at=self.started_at, duration_s=round(time.monotonic() - self.started, 1)
+                ),
+                release_file=RELEASE_FILE if RELEASE_FILE in files else "",
+            )
+            return run, codec.to_json(run)
+
+        self.run, files["evidence.json"] = assembled()
+        try:
+            evidence = codec.digest(files["evidence.json"])
+            record_decision(self.places.ledger, self.run, name=self.places.run, evidence=evidence)
+        except LedgerError as error:
+            # A decision that nobody recorded must not be a release.
+            self._problems.append(str(error))
+            self.run, files["evidence.json"] = assembled()
         # Views are rendered from what was written, so that `verify` renders the same bytes.
         written = codec.from_json(files["evidence.json"], Run)
         files |= {name: view.render(written).encode() for name, view in discovery.views().items()}

@@ -7,9 +7,10 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from .candidate import Candidate
+from .candidate.model import Output
 from .dataset import Dataset
 from .errors import Misuse
 from .policy import ModelEntry, Policy
@@ -54,6 +55,8 @@ def data_of(policy: Policy) -> Dataset | None:
         sensitive=entry.sensitive,
         prediction=entry.prediction,
         positive=entry.positive,
+        task=entry.task,
+        bins=entry.bins,
     )
 
 
@@ -82,8 +85,9 @@ def _model(policy: Policy, entry: str | ModelEntry | None, what: str) -> Any:
     if entry is None:
         return None
     named = ModelEntry(model=entry) if isinstance(entry, str) else entry
-    if named.output not in ("probability", "logit"):
-        raise Misuse(f"{policy.source}: {what}: output={named.output!r}. Accepted: probability, logit")
+    if named.output not in get_args(Output):
+        accepted = ", ".join(get_args(Output))
+        raise Misuse(f"{policy.source}: {what}: output={named.output!r}. Accepted: {accepted}")
     if not _REFERENCE.match(named.model):
         path = policy.folder / named.model
         return Candidate(path, output=named.output, threshold=named.threshold)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from . import codec, discovery
 from .candidate.model import CALLABLE
 from .decision import decide, waive
 from .evidence import SCHEMA, CheckEvidence, Run
+from .holdout import share_of
 from .judge import judge
 from .lock import Lock
 
@@ -31,6 +32,7 @@ def problems(folder: Path) -> list[str]:
         return [f"evidence.json: does not fit its schema: {error}"]
     return [
         *_evidence(run, data),
+        *_holdout(run),
         *_lock(folder, run),
         *_artifact(folder, run),
         *_views(folder, run),
@@ -51,7 +53,11 @@ def _evidence(run: Run, data: bytes) -> Iterator[str]:
             if requirement.id not in judged:
                 yield f"evidence.json: {requirement.id} was not judged"
     decision = decide(
-        required=run.policy.required, evidence=run.evidence, waivers=run.waivers, session=run.session
+        required=run.policy.required,
+        evidence=run.evidence,
+        waivers=run.waivers,
+        session=run.session,
+        holdout=run.holdout,
     )
     if decision != run.decision:
         yield f"evidence.json: the decision {run.decision.outcome!r} does not follow from the verdicts"
@@ -67,6 +73,22 @@ def _same_verdicts(item: CheckEvidence, run: Run) -> bool:
     fresh = judge(item.requirements, item.measurements)
     digest = run.release.digest if run.release else None
     return item.judgements == waive(dataclasses.replace(item, judgements=fresh), run.waivers, digest)
+
+
+def _holdout(run: Run) -> Iterator[str]:
+    if run.candidate is None:
+        return
+    if run.holdout is None:
+        yield "evidence.json: a candidate was judged, and the use of the test table was not counted"
+        return
+    use = run.holdout
+    if use.test not in {table.digest for table in run.data if table.role == "test"}:
+        yield "evidence.json: the test table whose uses were counted is not the one that was used"
+    counts = (use.number, use.candidates, use.runs)
+    if not 1 <= use.number <= use.candidates or use.runs < 1 or (use.ledger_is_new and counts != (1, 1, 1)):
+        yield "evidence.json: the uses of the test table do not add up"
+    if use.release_share not in (1.0, share_of(use.number)):
+        yield "evidence.json: the candidate's share of alpha does not follow from the uses of the test table"
 
 
 def _lock(folder: Path, run: Run) -> Iterator[str]:
@@ -88,12 +110,15 @@ def _lock(folder: Path, run: Run) -> Iterator[str]:
         yield f"mlgate.lock: does not fit its schema: {error}"
         return
     requirements = tuple(r for item in run.evidence for r in item.requirements)
-    locked = (lock.policy, lock.alpha, lock.candidate, lock.data, lock.requirements)
-    if locked != (run.policy.digest, run.policy.alpha, run.candidate, run.data, requirements):
-        yield "mlgate.lock: policy, requirements, candidate or data differ from those in evidence.json"
+    share = run.holdout.release_share if run.holdout else 1.0
+    locked = (lock.policy, lock.alpha, lock.release_share, lock.candidate, lock.data, lock.requirements)
+    if locked != (run.policy.digest, run.policy.alpha, share, run.candidate, run.data, requirements):
+        yield "mlgate.lock: policy, alpha, requirements, candidate or data differ from those in evidence.json"
 
 
 def _artifact(folder: Path, run: Run) -> Iterator[str]:
+    if any(v.status == "release" and v.identity != run.release for v in run.variants):
+        yield "evidence.json: the variant that ships is not the release artifact"
     if not run.release_file:
         if run.release is not None and run.release.kind != CALLABLE:
             yield "evidence.json: names no file for the release artifact"

@@ -82,6 +82,8 @@ def effects_table(subject: Subject) -> list[Table]:
     if parent.identity.digest == release.identity.digest:
         return []
     before, after = subject.scores(parent), subject.scores()
+    if subject.data.task == "regression":
+        return [_moved_values(subject, before, after)]
     right = subject.right(parent, before), subject.right(release, after)
     everyone = {"all rows": np.ones(len(before), bool)}
     rows = [
@@ -120,6 +122,24 @@ def effects_table(subject: Subject) -> list[Table]:
             "Plug-in figures for comparison with each other, not for a verdict.",
         ),
     ]
+
+
+def _moved_values(subject: Subject, before: Scores, after: Scores) -> Table:
+    """Return what compression did to the values of a regression, for all rows and for each group."""
+    targets = subject.data.targets()
+    everyone = {"all rows": np.ones(len(before), bool)}
+    rows: list[tuple[Cell, ...]] = [
+        (
+            name,
+            int(members.sum()),
+            *(float(f"{np.mean(np.abs(v - targets)[members]):.6g}") for v in (before, after)),
+            float(f"{np.max(np.abs(after - before)[members]):.6g}"),
+        )
+        for name, members in {**everyone, **group_members(subject)}.items()
+    ]
+    columns = ("rows of", "n", "mean absolute error in float", "as released", "largest change of a value")
+    note = "Float parent against release artifact on the same rows, in units of the label."
+    return Table(title="What compression changed", columns=columns, rows=tuple(rows), note=note)
 
 
 def _group_row(

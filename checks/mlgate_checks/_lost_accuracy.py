@@ -39,6 +39,8 @@ def accuracy_drop(subject: Subject, place: Target) -> Measurement:
     right = _right(subject, place, "max_accuracy_drop")
     if isinstance(right, Measurement):
         return right
+    if _nothing_changed(subject, place):
+        return _of_the_same_file("", "max_accuracy_drop", len(right.parent))
     return _drop(right, np.ones(len(right.parent), bool), "", "max_accuracy_drop", subject.levels.tails("<="))
 
 
@@ -54,8 +56,29 @@ def group_accuracy_drops(subject: Subject, place: Target) -> list[Measurement]:
     if isinstance(right, Measurement):
         return [right]
     members = group_members(subject)
+    if _nothing_changed(subject, place):
+        bound = "max_group_accuracy_drop"
+        return [_of_the_same_file(scope, bound, int(rows.sum())) for scope, rows in members.items()]
     tails = subject.levels.split(len(members)).tails("<=")
     return [_drop(right, rows, scope, "max_group_accuracy_drop", tails) for scope, rows in members.items()]
+
+
+def _nothing_changed(subject: Subject, place: Target) -> bool:
+    return place.id == "cpu" and subject.release.identity.digest == subject.parent.identity.digest
+
+
+def _of_the_same_file(scope: str, bound: str, n: int) -> Measurement:
+    """Return the loss of a release artifact that is the float parent itself: none, on whatever rows."""
+    return Measurement(
+        metric="accuracy_drop",
+        value=0.0,
+        unit="",
+        n=n,
+        interval=Interval(low=0.0, high=0.0, confidence=1.0),
+        method="the release artifact is the float parent, byte for byte: nothing can be lost",
+        scope=scope,
+        bound=bound,
+    )
 
 
 def group_members(subject: Subject) -> dict[str, Rows]:
@@ -69,6 +92,12 @@ def group_members(subject: Subject) -> dict[str, Rows]:
 
 
 def _right(subject: Subject, place: Target, bound: str) -> _Right | Measurement:
+    if subject.data.task == "regression":
+        why = (
+            f"label {subject.data.label!r} is an amount, which is never right or wrong: bound the "
+            "error instead, with performance(metric='mae', max_drop=...) against the float model as baseline"
+        )
+        return dataclasses.replace(without_value("accuracy_drop", "", why), bound=bound)
     parent = subject.right(subject.parent, subject.scores(subject.parent))
     if place.id == "cpu" or not isinstance(subject.release, OnnxModel):
         release = subject.right(subject.release, subject.scores())

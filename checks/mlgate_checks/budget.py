@@ -24,7 +24,7 @@ from ._lost_accuracy import accuracy_drop, group_accuracy_drops
 from ._size import adapter_size, artifact_size, trainable_share
 
 #: Numerics are the same wherever the target's arithmetic is carried out faithfully.
-Quality = Annotated[float | None, Bound("<="), Accepts((Grade.MEASURED, Grade.EMULATED))]
+Quality = Annotated[float | None, Bound("<=", of_quality=True), Accepts((Grade.MEASURED, Grade.EMULATED))]
 
 #: Bounds that are answered by timing the model on the target, with what answers them.
 _FROM_TIMES: dict[str, Callable[[Times, Tails], Measurement]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from ..dataset import Frame, matrix
 from ..errors import CandidateRefused, CheckError, MissingExtra
 
+if TYPE_CHECKING:
+    from .model import Output
+
 #: Rows on which the exported graph is compared with its source.
 PARITY_ROWS = 64
 #: Of these, so many are compared alone as well: a branch on the whole batch shows up there.
 _SINGLE_ROWS = 16
-#: Gradient-boosting libraries that onnxmltools converts, with the module of their classifiers' converter.
+#: Gradient-boosting libraries that onnxmltools converts, with the module of their estimators' converter.
 _BOOSTERS = {"lightgbm": "LightGbm", "xgboost": "XGBoost"}
 _BOOSTER_OPSETS = {"": 15, "ai.onnx.ml": 3}
-#: Largest difference that float32 arithmetic in another order explains.
+#: Largest difference that float32 arithmetic in another order explains: of probabilities and logits, or as a
+#: share of the largest value.
 PARITY_TOLERANCE = 1e-4
 
 
@@ -37,7 +41,9 @@ def is_sklearn_estimator(model: Any) -> bool:
     )
 
 
-def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str) -> bytes:
+def export_torch(
+    module: Any, frame: Frame, features: tuple[str, ...], name: str, output: Output = "probability"
+) -> bytes:
     """Return the module as ONNX with a free batch dimension.
 
     Tracing freezes data-dependent control flow without a word, so the graph must give the module's answers
@@ -78,11 +84,13 @@ def export_torch(module: Any, frame: Frame, features: tuple[str, ...], name: str
             part.training = was_training
     data = buffer.getvalue()
     for batch, expected in answers:
-        _require_parity(data, {"features": batch}, expected, name)
+        _require_parity(data, {"features": batch}, expected, name, output)
     return data
 
 
-def export_sklearn(estimator: Any, frame: Frame, features: tuple[str, ...], name: str) -> bytes:
+def export_sklearn(
+    estimator: Any, frame: Frame, features: tuple[str, ...], name: str, output: Output = "probability"
+) -> bytes:
     """Return the fitted estimator or pipeline as ONNX.
 
     Numeric features go in as one matrix, as most estimators take them; text, and pipelines that pick
@@ -101,7 +109,7 @@ def export_sklearn(estimator: Any, frame: Frame, features: tuple[str, ...], name
     refusals = []
     for as_matrix in (True, False) if all(numeric.values()) else (False,):
         try:
-            return _converted(estimator, rows, numeric, name, as_matrix=as_matrix)
+            return _converted(estimator, rows, numeric, name, output, as_matrix=as_matrix)
         except CandidateRefused as refusal:
             refusals.append(refusal)
     raise refusals[0]
@@ -127,20 +135,25 @@ def _teach_boosters(estimator: Any) -> dict[str, int] | None:
         except ImportError:
             raise MissingExtra(f"onnxmltools, which converts {library}", "trees") from None
         from skl2onnx import update_registered_converter
-        from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+        from skl2onnx.common import shape_calculator as shapes
 
         module = importlib.import_module(f"{operators.__name__}.{_BOOSTERS[library]}")
+        classifies = hasattr(part, "predict_proba")
         update_registered_converter(
             type(part),
             f"{library}{type(part).__name__}",
-            calculate_linear_classifier_output_shapes,
+            shapes.calculate_linear_classifier_output_shapes
+            if classifies
+            else shapes.calculate_linear_regressor_output_shapes,
             getattr(module, f"convert_{library}"),
-            options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
+            options={"nocl": [True, False], "zipmap": [True, False, "columns"]} if classifies else {},
         )
     return opsets
 
 
-def _converted(estimator: Any, rows: Frame, numeric: dict[str, bool], name: str, *, as_matrix: bool) -> bytes:
+def _converted(
+    estimator: Any, rows: Frame, numeric: dict[str, bool], name: str, output: Output, *, as_matrix: bool
+) -> bytes:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
@@ -163,7 +176,7 @@ def _converted(estimator: Any, rows: Frame, numeric: dict[str, bool], name: str,
     except Exception as error:  # converters and estimators raise their own kinds
         raise CandidateRefused(f"candidate {name!r} cannot be exported to ONNX: {error}") from None
     data = bytes(graph.SerializeToString())
-    _require_parity(data, feeds, expected, name)
+    _require_parity(data, feeds, expected, name, output)
     return data
 
 
@@ -177,7 +190,9 @@ def _pandas_or_matrix(estimator: Any, rows: Frame, features: tuple[str, ...]) ->
     return matrix(rows, features)
 
 
-def _require_parity(data: bytes, feeds: dict[str, NDArray[Any]], expected: NDArray[Any], name: str) -> None:
+def _require_parity(
+    data: bytes, feeds: dict[str, NDArray[Any]], expected: NDArray[Any], name: str, output: Output
+) -> None:
     from .model import _scores_among, cpu_session
 
     try:
@@ -194,9 +209,11 @@ def _require_parity(data: bytes, feeds: dict[str, NDArray[Any]], expected: NDArr
     # Answers that are no numbers are refused where they are used; here they must only agree.
     pairs = np.nan_to_num(answer.reshape(expected.shape)), np.nan_to_num(expected)
     difference = float(np.max(np.abs(pairs[0] - pairs[1]), initial=0.0))
-    scale = max(1.0, float(np.max(np.abs(pairs[1]), initial=0.0)))
+    largest = float(np.max(np.abs(pairs[1]), initial=0.0))
+    # Values may all be small, and then a small difference is a large one.
+    scale = (largest or 1.0) if output == "value" else max(1.0, largest)
     if not difference <= PARITY_TOLERANCE * scale:
         raise CandidateRefused(
             f"candidate {name!r}: the exported graph differs from the model by {difference:.3g} on "
-            f"{len(expected)} rows (accepted: {PARITY_TOLERANCE:g}); does it branch on its input?"
+            f"{len(expected)} rows (accepted: {PARITY_TOLERANCE * scale:.3g}); does it branch on its input?"
         )

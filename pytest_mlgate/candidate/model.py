@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,25 @@ from .. import codec
 from ..dataset import Frame, matrix
 from ..errors import CheckError
 from ..evidence import Identity
+from .scores import Output, Scores, as_scores, positive_scores, require_probabilities
 
-Scores = NDArray[np.float64]
-Output = Literal["probability", "logit"]
-#: Largest difference between a row asked alone and among others: dynamic int8 scales by batch.
+__all__ = [
+    "CALLABLE",
+    "BlackBox",
+    "Model",
+    "OnnxModel",
+    "Output",
+    "Scores",
+    "Source",
+    "answers_values",
+    "cpu_session",
+    "decisions",
+    "positive_scores",
+    "require_rowwise",
+]
+
+#: Largest difference between a row asked alone and among others, as a probability or as a share of the
+#: standard deviation of the values: dynamic int8 scales by batch.
 ROWWISE_TOLERANCE = 0.05
 _ROWWISE_ROWS = 16
 #: The kind of a model that has no bytes.
@@ -39,6 +54,10 @@ class Model(Protocol):
 
     def predict_proba(self, frame: Frame) -> Scores:
         """Return the probability of the positive class, shape (n,), or of every class, shape (n, k)."""
+        ...
+
+    def predict(self, frame: Frame) -> Scores:
+        """Return the values of a regression, shape (n,), and what `predict_proba` returns otherwise."""
         ...
 
 
@@ -124,7 +143,17 @@ class OnnxModel:
         """Return probabilities, shape (n,) or (n, k).
 
         Raises:
-            CheckError: the session refuses the rows, or answers with something that is no probability.
+            CheckError: the session refuses the rows, or answers with something that is no probability; or
+                the model answers with values.
+        """
+        require_probabilities(self.name, self.output)
+        return self.predict(frame)
+
+    def predict(self, frame: Frame) -> Scores:
+        """Return values, shape (n,), or probabilities, shape (n,) or (n, k): what the model answers with.
+
+        Raises:
+            CheckError: the session refuses the rows, or answers with something that is neither.
         """
         try:
             raw = self._run(self.feeds(frame), len(frame))
@@ -135,15 +164,15 @@ class OnnxModel:
         return self._as_scores(raw, len(frame))
 
     def scores_of(self, answers: Sequence[Any], rows: int) -> Scores:
-        """Return the probabilities that a run elsewhere answered with, as `predict_proba` would.
+        """Return what a run elsewhere answered with, as `predict` would.
 
         Raises:
-            CheckError: the answers hold no probabilities for so many rows.
+            CheckError: the answers hold no probabilities or values for so many rows.
         """
         return self._as_scores(_scores_among(answers), rows)
 
     def _as_scores(self, raw: NDArray[Any], rows: int) -> Scores:
-        return _binary(as_probabilities(raw, self.output, self.name, rows), self.positive_column)
+        return as_scores(raw, self.output, self.name, rows, self.positive_column)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], rows: int) -> NDArray[Any]:
         size = self._fixed_batch
@@ -186,7 +215,16 @@ class BlackBox:
         """Return probabilities, shape (n,) or (n, k).
 
         Raises:
-            CheckError: the callable answers with something that is no probability.
+            CheckError: the callable answers with something that is no probability, or it answers with values.
+        """
+        require_probabilities(self.name, self.output)
+        return self.predict(frame)
+
+    def predict(self, frame: Frame) -> Scores:
+        """Return values, shape (n,), or probabilities, shape (n,) or (n, k): what the callable answers with.
+
+        Raises:
+            CheckError: the callable breaks, or answers with something that is neither.
         """
         rows = matrix(frame, self.features)
         try:
@@ -195,8 +233,7 @@ class BlackBox:
             raise CheckError(
                 f"{self.name} broke on {len(rows)} rows: {type(error).__name__}: {error}"
             ) from None
-        scores = as_probabilities(answer, self.output, self.name, len(frame))
-        return _binary(scores, self.positive_column)
+        return as_scores(answer, self.output, self.name, len(frame), self.positive_column)
 
 
 def require_rowwise(model: Model, frame: Frame) -> None:
@@ -209,14 +246,21 @@ def require_rowwise(model: Model, frame: Frame) -> None:
         CheckError: the answers differ by more than `ROWWISE_TOLERANCE`.
     """
     rows = frame.gather_every(max(1, len(frame) // _ROWWISE_ROWS)).head(_ROWWISE_ROWS)
-    together = model.predict_proba(frame)[:: max(1, len(frame) // _ROWWISE_ROWS)][: len(rows)]
-    alone = np.concatenate([model.predict_proba(rows[i : i + 1]) for i in range(len(rows))])
+    answers = model.predict(frame)
+    together = answers[:: max(1, len(frame) // _ROWWISE_ROWS)][: len(rows)]
+    alone = np.concatenate([model.predict(rows[i : i + 1]) for i in range(len(rows))])
     difference = float(np.max(np.abs(together - alone), initial=0.0))
-    if difference > ROWWISE_TOLERANCE:
+    accepted = ROWWISE_TOLERANCE * (_spread(answers) if answers_values(model) else 1.0)
+    if difference > accepted:
         raise CheckError(
             f"{model.identity.name} answers a row differently by {difference:.3g} when it is asked alone "
-            f"(accepted: {ROWWISE_TOLERANCE:g}): it depends on the other rows of a batch, or on chance"
+            f"(accepted: {accepted:.3g}): it depends on the other rows of a batch, or on chance"
         )
+
+
+def answers_values(model: Model) -> bool:
+    """Return whether a model answers with the values of a regression instead of probabilities."""
+    return getattr(model, "output", "probability") == "value"
 
 
 def decisions(model: Model, scores: Scores) -> NDArray[np.bool_]:
@@ -224,46 +268,9 @@ def decisions(model: Model, scores: Scores) -> NDArray[np.bool_]:
     return positive_scores(scores) >= model.threshold
 
 
-def positive_scores(scores: Scores) -> Scores:
-    """Return the probability of the positive class, shape (n,), of a binary model.
-
-    Raises:
-        CheckError: the model has more than two classes.
-    """
-    if scores.ndim == 1:
-        return scores
-    if scores.shape[1] == 2:
-        return scores[:, 1]
-    raise CheckError(f"the model has {scores.shape[1]} classes; this requirement needs a binary model")
-
-
-def _binary(scores: Scores, positive_column: int) -> Scores:
-    """Return the positive class's column where there are two, everything else as it is."""
-    return scores[:, positive_column] if scores.ndim == 2 and scores.shape[1] == 2 else scores
-
-
-def as_probabilities(raw: NDArray[Any], output: Output, name: str, rows: int) -> Scores:
-    """Return the raw answers as probabilities, shape (n,) or (n, k).
-
-    Raises:
-        CheckError: wrong number of rows, NaN, infinities, or values outside 0 to 1.
-    """
-    scores = np.asarray(raw, dtype=np.float64)
-    if scores.ndim == 2 and scores.shape[1] == 1:
-        scores = scores[:, 0]
-    if scores.ndim not in (1, 2) or len(scores) != rows:
-        raise CheckError(f"{name} answered {rows} rows with an array of shape {np.shape(raw)}")
-    broken = int((~np.isfinite(scores)).reshape(rows, -1).any(axis=1).sum())
-    if broken:
-        raise CheckError(f"{name} answered NaN or infinity for {broken} of {rows} rows")
-    if output == "logit":
-        return _from_logits(scores)
-    if scores.size and (scores.min() < -1e-6 or scores.max() > 1 + 1e-6):
-        raise CheckError(
-            f"{name} answered {scores.min():.3g} to {scores.max():.3g}, which are no probabilities; if they "
-            "are logits, say so: Candidate(model, output='logit')"
-        )
-    return np.clip(scores, 0.0, 1.0)
+def _spread(values: Scores) -> float:
+    """Return the standard deviation of values; of equal ones their size."""
+    return float(np.std(values)) or float(np.max(np.abs(values), initial=0.0)) or 1.0
 
 
 def cpu_session(onnx: bytes) -> Any:
@@ -307,10 +314,3 @@ def _scores_among(answers: Sequence[Any]) -> NDArray[Any]:
     if not arrays:
         raise CheckError("the model has no floating-point output to read scores from")
     return arrays[-1]
-
-
-def _from_logits(scores: Scores) -> Scores:
-    if scores.ndim == 1:
-        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -700, 700))), dtype=np.float64)
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float64)

@@ -15,16 +15,15 @@ from ..candidate import OnnxModel
 from ..candidate.model import Output
 from ..dataset import Dataset, Frame, matrix
 from ..errors import CheckError
+from .invented import image_shape, invent_rows
 from .recipe import Material, NotApplicable
 
 #: Fewer rows than this leave a validation part on which no loss can be told from another.
 FEWEST_ROWS = 20
-#: Invented rows are at most this many times the training rows, and at most this many.
-_EXTRA_TIMES, _EXTRA_MOST = 4, 20_000
+#: Invented rows are this many times the training rows, but no fewer and no more than these.
+_EXTRA_TIMES, _EXTRA_LEAST, _EXTRA_MOST = 4, 8_000, 20_000
 #: More rows than this are never all read: training is bounded by its steps long before.
 _MOST_ROWS = 50_000
-#: Share of the features of a resampled row that are taken from another row.
-_RESAMPLED = 0.2
 #: Rows that the candidate answers at once.
 _BATCH = 256
 #: Probabilities nearer to 0 or 1 than this are float noise; their logits would drown the rest.
@@ -47,6 +46,7 @@ class Lesson:
         teacher: the candidate's logits on the rows, shape (n, columns).
         extra: invented rows without labels, shape (m, d).
         extra_teacher: the candidate's logits on them.
+        held: which rows are not trained on but choose the best state, shape (n,).
         shape: the shape of the candidate's answer to one row: (), (1,) or (k,).
         output: what the candidate's answers are, and so the student's.
         loss: the user's loss; `None` for cross-entropy.
@@ -57,6 +57,7 @@ class Lesson:
     teacher: Floats
     extra: Floats
     extra_teacher: Floats
+    held: NDArray[np.bool_]
     shape: tuple[int, ...]
     output: Output
     loss: Callable[[Any, Any], Any] | None = None
@@ -76,6 +77,8 @@ def make_lesson(material: Material, why: str, *, extra: bool = True) -> Lesson:
     """
     model, data = material.model, material.data
     frame = material.require_train(why)
+    if data.task == "regression":
+        raise NotApplicable("recipes that train learn classes, and the label is an amount")
     rows = numeric_rows(frame, model)
     answers = raw_answers(model, rows[:2], frame)
     shape = answers.shape[1:]
@@ -92,13 +95,17 @@ def make_lesson(material: Material, why: str, *, extra: bool = True) -> Lesson:
     teacher = to_logits(raw_answers(model, rows, frame), model.output)
     answered = np.isfinite(teacher).all(axis=1)
     rows, labels, teacher = rows[answered], labels[answered], teacher[answered]
+    held = material.held_rows()[kept][answered]
     _require_variety(labels, data.label)
+    if not held.any():  # all of them are rows that the candidate has no answer to
+        held[:2] = True
     lesson = Lesson(
         rows=rows,
         labels=labels.astype(np.float32) if lesson_columns == 1 else labels,
         teacher=teacher,
         extra=rows[:0],
         extra_teacher=teacher[:0],
+        held=held,
         shape=shape,
         output=model.output,
         loss=model.source.loss,
@@ -108,31 +115,12 @@ def make_lesson(material: Material, why: str, *, extra: bool = True) -> Lesson:
 
 def with_extra(lesson: Lesson, model: OnnxModel, frame: Frame, generator: np.random.Generator) -> Lesson:
     """Return the lesson with invented rows that the candidate has answered."""
-    invented = invent_rows(lesson.rows, min(_EXTRA_TIMES * len(lesson.rows), _EXTRA_MOST), generator)
+    known = lesson.rows[~lesson.held]
+    count = min(max(_EXTRA_TIMES * len(known), _EXTRA_LEAST), _EXTRA_MOST)
+    invented = invent_rows(known, count, generator, image_shape(model, known))
     answers = to_logits(raw_answers(model, invented, frame), lesson.output)
     usable = np.isfinite(answers).all(axis=1)
     return dataclasses.replace(lesson, extra=invented[usable], extra_teacher=answers[usable])
-
-
-def invent_rows(rows: Floats, count: int, generator: np.random.Generator) -> Floats:
-    """Return rows near the given ones, which only a teacher can label; a seeded generator fixes them.
-
-    Half are blends of two rows (mixup: Zhang, Cisse, Dauphin, Lopez-Paz 2018, section 2), where a column of
-    two values takes either, never one between; half are rows with a fifth of their features taken from
-    other rows, as in the synthetic data of Bucila, Caruana, Niculescu-Mizil 2006, section 3, but from any
-    row rather than from the nearest.
-    """
-    n, d = rows.shape
-    first, second = (rows[generator.integers(0, n, count)] for _ in range(2))
-    share = generator.uniform(0.5, 1.0, (count, 1)).astype(np.float32)
-    distinct = np.array([len(np.unique(rows[:, i])) for i in range(d)])
-    blended = np.where(distinct <= 2, first, share * first + (1 - share) * second)
-    taken = generator.random((count, d)) < _RESAMPLED
-    others = rows[generator.integers(0, n, (count, d)), np.arange(d)]
-    resampled = np.where(taken, others, first)
-    half = count // 2
-    invented: Floats = np.concatenate([blended[:half], resampled[half:]]).astype(np.float32)
-    return invented
 
 
 def numeric_rows(frame: Frame, model: OnnxModel) -> Floats:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .lessons import Lesson
 
 #: A network's own probabilities are clipped only where float32 ends: beyond, a wrong answer has no gradient
@@ -32,16 +34,34 @@ class Plan:
 
 
 def objective(module: Any, lesson: Lesson, plan: Plan, picked: Any, invented: Any) -> Any:
-    """Return the loss on picked training rows and, where there are invented ones, on those picked too."""
-    loss = label_loss(module, lesson, plan, picked)
-    return loss + _extra_loss(module, lesson, plan, invented) if len(lesson.extra) else loss
+    """Return the loss on picked training rows and, where there are invented ones, on those picked too.
+
+    Both go through the module as one batch: batch normalisation that saw only one kind would treat the other
+    as something else.
+    """
+    import torch
+
+    rows = lesson.rows[picked]
+    if not len(lesson.extra):
+        return _known_loss(module(torch.from_numpy(rows)), lesson, plan, picked)
+    answers = module(torch.from_numpy(np.concatenate([rows, lesson.extra[invented]])))
+    known, further = answers[: len(rows)], answers[len(rows) :]
+    # Invented rows have no labels: the candidate's answers are all there is.
+    teacher = torch.from_numpy(lesson.extra_teacher[invented])
+    soft = softened(_logits(further, lesson), teacher, plan.temperature)
+    return _known_loss(known, lesson, plan, picked) + plan.teacher_share * soft
 
 
 def label_loss(module: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
     """Return the loss of labels and softened answers together (Hinton, Vinyals, Dean 2015, section 2)."""
     import torch
 
-    answers = module(torch.from_numpy(lesson.rows[picked]))
+    return _known_loss(module(torch.from_numpy(lesson.rows[picked])), lesson, plan, picked)
+
+
+def _known_loss(answers: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
+    import torch
+
     labels = torch.from_numpy(lesson.labels[picked])
     logits = _logits(answers, lesson)
     if lesson.columns == 1:
@@ -54,23 +74,6 @@ def label_loss(module: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
         hard = torch.nn.functional.cross_entropy(logits, labels)
     soft = softened(logits, torch.from_numpy(lesson.teacher[picked]), plan.temperature)
     return (1 - plan.teacher_share) * hard + plan.teacher_share * soft
-
-
-def _extra_loss(module: Any, lesson: Lesson, plan: Plan, picked: Any) -> Any:
-    """Return the loss on the candidate's answers alone: invented rows have no labels.
-
-    They must not move the running statistics of batch normalisation either.
-    """
-    import torch
-
-    frozen = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    for part in frozen:
-        part.eval()
-    logits = _logits(module(torch.from_numpy(lesson.extra[picked])), lesson)
-    for part in frozen:
-        part.train()
-    soft = softened(logits, torch.from_numpy(lesson.extra_teacher[picked]), plan.temperature)
-    return plan.teacher_share * soft
 
 
 def softened(logits: Any, teacher: Any, temperature: float) -> Any:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..candidate import OnnxModel
 from ..dataset import Dataset, Frame
+
+#: Share of the training rows that no recipe trains on.
+_HELD = 0.15
 
 
 class NotApplicable(Exception):
@@ -43,6 +49,21 @@ class Material:
             reason = self.withheld or "no training table was given (the test rows are for judging)"
             raise NotApplicable(f"{why}, and {reason}")
         return train
+
+    def held_rows(self) -> NDArray[np.bool_]:
+        """Return which training rows no recipe may train on, shape (n,).
+
+        They choose the best state of a training, and show afterwards how often a variant decides otherwise
+        than the float model: on rows that it was trained on it would seldom.
+        """
+        return held_rows(len(self.require_train("rows are held back from training")), self.seed)
+
+
+def held_rows(rows: int, seed: int) -> NDArray[np.bool_]:
+    """Return a mask over so many rows, true for those held back; at least two of them where there are any."""
+    held = np.zeros(rows, bool)
+    held[np.random.default_rng([seed, 2]).permutation(rows)[: max(2, round(_HELD * rows))]] = True
+    return held
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..candidate import OnnxModel
-from ..candidate.model import decisions
+from ..candidate.model import Scores, decisions
 from ..dataset import Dataset, Frame
 from ..evidence import QuickFigures
 from ..hardware.ask import bench
 from ..hardware.target import Targets
 from ..hardware.times import spread_rows
+from ..levels import Tails
+from ..statistics import paired_difference_interval, wilson
 from .make import Made
+from .recipe import held_rows
 
 Objective = Literal["size", "latency", "memory", "cost"]
 _ROUNDS = 200
@@ -52,6 +56,13 @@ def cost_of(one: Made, figures: QuickFigures, objective: Objective) -> tuple[flo
         return float(size), size
     # Times that differ by less than a twentieth are not told apart: the smaller file goes first.
     return float(round(np.log(figures.latency_ratio) / 0.05)), size
+
+
+def price_of(one: Made, figures: QuickFigures, objective: Objective) -> float:
+    """Return what a variant costs in the objective's own measure: relative time, or bytes."""
+    if objective in ("size", "memory") or figures.latency_ratio is None:
+        return float(len(one.model.onnx))
+    return figures.latency_ratio
 
 
 def with_front(
@@ -98,11 +109,77 @@ def _times(made: Sequence[Made], parent: OnnxModel, frame: Frame) -> NDArray[np.
 
 def _accuracy(model: OnnxModel, data: Dataset) -> float | None:
     train = data.tables.get("train")
-    if train is None:
+    if train is None or data.task == "regression":
         return None
     step = max(1, len(train) // _TRAIN_ROWS)
     scores = model.predict_proba(train.gather_every(step))
-    labels: Any = data.labels("train")[::step]
     if scores.ndim == 2:
         return float(np.mean(scores.argmax(axis=1) == data.class_numbers("train")[::step]))
-    return float(np.mean(decisions(model, scores) == labels))
+    return float(np.mean(decisions(model, scores) == data.labels("train")[::step]))
+
+
+@dataclass(frozen=True)
+class Unlikeness:
+    """How far a variant's answers are from the float model's on training rows that were held back.
+
+    Args:
+        differing: on how many rows the two decide otherwise.
+        seen: how many rows were looked at; none without a training table.
+        distance: mean total variation between the two sets of class probabilities, 0 to 1; of a regression,
+            mean difference of the values over their standard deviation.
+    """
+
+    differing: int
+    seen: int
+    distance: float
+
+
+def unlikeness(made: Sequence[Made], parent: OnnxModel, data: Dataset, seed: int) -> dict[str, Unlikeness]:
+    """Return how unlike the float model every variant is, by recipe.
+
+    On rows that the float model has learned by heart others agree with it more often than on new ones, so
+    this is rather too little.
+    """
+    train = data.tables.get("train")
+    if train is None:
+        return {one.recipe: Unlikeness(0, 0, 0.0) for one in made}
+    rows = train.filter(held_rows(len(train), seed).tolist()).head(_TRAIN_ROWS)
+    expected = parent.predict(rows)
+    decided = None if data.task == "regression" else _decided(parent, expected)
+    unit = 1.0 if decided is not None else float(np.std(expected)) or 1.0
+    found = {}
+    for one in made:
+        scores = one.model.predict(rows)
+        apart = np.abs(scores - expected) / unit
+        found[one.recipe] = Unlikeness(
+            differing=0 if decided is None else int(np.sum(_decided(one.model, scores) != decided)),
+            seen=len(rows),
+            distance=float(np.mean(apart.sum(axis=1) / 2 if apart.ndim == 2 else apart)),
+        )
+    return found
+
+
+def _decided(model: OnnxModel, scores: Scores) -> NDArray[Any]:
+    return np.asarray(scores.argmax(axis=1) if scores.ndim == 2 else decisions(model, scores))
+
+
+def undecidable(unlike: Unlikeness, tested: int, bound: float) -> str:
+    """Say why no loss below the bound could be shown for a variant that decides otherwise this often.
+
+    Even if it is wrong no more often than the float model, the interval of the paired difference widens with
+    the rows on which the two disagree; with the fewest disagreements that fit what was seen (Wilson, 95%)
+    it would still reach beyond the bound. Empty where something could be shown.
+    """
+    if not unlike.differing:
+        return ""
+    tails = Tails(lower=0.025, upper=0.025)
+    least = int(wilson(unlike.differing, unlike.seen, Tails(lower=0.05, upper=0.05))[0] * tested / 2)
+    _, of_none = paired_difference_interval(0, 0, tested, tails)
+    _, high = paired_difference_interval(least, least, tested, tails)
+    if high <= bound or of_none > bound:  # too few test rows for any variant: the budget will say how many
+        return ""
+    return (
+        f"decides otherwise than the float model on {unlike.differing} of {unlike.seen} training rows that "
+        f"were held back: with {tested:,} test rows no loss below {bound:g} could be shown even if there "
+        "were none; not measured further"
+    )

@@ -50,6 +50,7 @@ class VariantStore:
 def key_of(recipe: Recipe, material: Material) -> str:
     """Return the digest of everything that the variant depends on."""
     train = material.data.tables.get("train")
+    classes = () if material.data.task == "regression" else material.data.classes
     return codec.digest_of(
         {
             "recipe": recipe.name,
@@ -58,7 +59,7 @@ def key_of(recipe: Recipe, material: Material) -> str:
             "features": list(material.model.features),
             "data": [dataclasses.asdict(i) for i in material.data.identities() if i.role == "train"],
             "meaning": material.data.meaning if train is not None else None,
-            "classes": [repr(c) for c in material.data.classes],
+            "classes": [repr(c) for c in classes],
             "source": _source_key(material.model.source) if recipe.trains else "",
             "seconds": material.seconds if recipe.trains else 0,
             "seed": material.seed,

@@ -15,14 +15,12 @@ import numpy as np
 from .lessons import Lesson, TrainingFailed
 from .objectives import Plan, label_loss, objective
 
-#: Share of the training rows that choose the best state and are not trained on.
-_VALIDATION = 0.15
 #: Most rows whose validation loss is worth the time.
 _MOST_VALIDATION_ROWS = 4_000
 #: Most rows of one epoch; a larger table is read in portions, another one every epoch.
 _ROWS_PER_EPOCH = 20_000
 #: What the number of epochs is planned with: a slow and busy core, so that the clock seldom has to stop a
-#: training: arithmetic, and what calling one layer forwards and backwards costs whatever its size.
+#: training: arithmetic, and what a layer with weights costs in a step whatever its size.
 _PLANNED_FLOPS_PER_SECOND, _PLANNED_SECONDS_PER_LAYER = 1.2e10, 6e-4
 #: Of the time that is granted, the share that is planned for.
 _PLANNED_SHARE = 0.35
@@ -85,10 +83,8 @@ def fine_tune(
     """
     import torch
 
-    rng = np.random.default_rng([seed, 2])
-    order = rng.permutation(len(lesson.rows))
-    held = max(2, round(_VALIDATION * len(order)))
-    chosen, fit = order[:held][:_MOST_VALIDATION_ROWS], order[held:]
+    rng = np.random.default_rng([seed, 3])
+    chosen, fit = np.flatnonzero(lesson.held)[:_MOST_VALIDATION_ROWS], np.flatnonzero(~lesson.held)
     batch = 32 if len(fit) < 2_000 else 128 if len(fit) < 20_000 else 256
     for parameter in module.parameters():
         if parameter.is_floating_point():
@@ -184,7 +180,7 @@ def _epochs(module: Any, lesson: Lesson, plan: Plan, batch: int, per_epoch: int,
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(rows)
     passes = 3 * batch * (2 if len(lesson.extra) else 1) / len(rows)  # backward costs two forwards
-    layers = sum(1 for part in module.modules() if not list(part.children()))
+    layers = sum(1 for part in module.modules() if list(part.parameters(recurse=False)))
     arithmetic = counter.get_total_flops() * passes / _PLANNED_FLOPS_PER_SECOND
     step = arithmetic + layers * _PLANNED_SECONDS_PER_LAYER
     wanted = math.ceil(plan.steps / per_epoch)

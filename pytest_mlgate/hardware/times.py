@@ -151,7 +151,7 @@ def _in_this_process(model: BlackBox, rows: Frame, runs: int) -> Answer:
     elapsed = []
     for i in range(runs):
         start = time.perf_counter_ns()
-        model.predict_proba(single[i % len(single)])
+        model.predict(single[i % len(single)])
         elapsed.append(time.perf_counter_ns() - start)
     state: dict[str, Any] = {"machine": machine(), "conditions": conditions(os.cpu_count() or 1)}
     return dataclasses.replace(Answer(), samples_ns=elapsed, **state)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..levels import Tails
-from .proportions import difference_interval
+from .comparisons import difference_interval
 
 
 def kolmogorov_smirnov_interval(

@@ -8,7 +8,9 @@ from pytest_mlgate.decision import acceptable
 from pytest_mlgate.evidence import CheckEvidence, Run
 
 from ._chart import WIDTH, bar_width, interval_chart
+from ._holdout import holdout_sentence
 from ._pareto import WIDTHS, pareto_chart
+from ._plot import description, figures, listed, plots, reading
 from ._rows import (
     behind,
     common_machine,
@@ -20,7 +22,8 @@ from ._rows import (
     overview_rows,
     rows,
 )
-from ._tables import group_measurements, group_tables, tables_of
+from ._strokes import marker
+from ._tables import group_measurements, group_tables, table_of, tables_of
 from ._untested import not_tested
 from ._variants import compression, share, shown_variants
 
@@ -51,6 +54,7 @@ def context(run: Run) -> dict[str, Any]:
         "group_tables": group_tables(run),
         "group_measurements": group_measurements(run),
         "gaps": not_tested(run),
+        "holdout": holdout_sentence(run),
         "compression": compression(run),
         "variants": shown_variants(run),
         "pareto": [chart for width in WIDTHS if (chart := pareto_chart(run, width))],
@@ -70,6 +74,12 @@ def functions() -> dict[str, Any]:
         "holds": holds,
         "interval_chart": interval_chart,
         "bar_width": bar_width,
+        "plots": plots,
+        "description": description,
+        "reading": reading,
+        "marker": marker,
+        "listed": listed,
+        "figures": lambda item, chart: table_of(item.id, figures(chart)),
         "chart_width": WIDTH,
         "meanings": MEANINGS,
         "signs": SIGNS,

@@ -20,7 +20,11 @@ def html() -> Environment:
     """Return the engine for HTML pages."""
     environment = _environment()
     environment.finalize = _for_html
-    environment.filters |= {"name": _name, "plain": lambda text: clean(text, NAME_LIMIT)}
+    environment.filters |= {
+        "name": _name,
+        "plain": lambda text: clean(text, NAME_LIMIT),
+        "path": _path,
+    }
     return environment
 
 
@@ -61,6 +65,13 @@ def _name(text: str) -> Markup:
     A number is not broken at its point.
     """
     return _safe(re.sub(r"(?<=[._\[\]/:])(?<!\d\.)(?=\w)", "<wbr>", str(escape(clean(text, NAME_LIMIT)))))
+
+
+def _path(data: str) -> Markup:
+    """Return the data of an SVG path whole, however long it is: commands and numbers, and nothing else."""
+    if not re.fullmatch(r"[MLHVhvlaz\d .-]*", data):
+        raise ValueError("not the data of a path")
+    return _safe(data)
 
 
 def _for_html(value: object) -> object:

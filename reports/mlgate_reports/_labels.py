@@ -83,6 +83,14 @@ def text_width(text: str) -> float:
     return (len(text) + wide) * _LETTER
 
 
+def fitted(text: str, width: float) -> str:
+    """Return the text, cut with an ellipsis where it would be wider than there is room."""
+    kept = text
+    while kept and text_width(kept + "…" * (kept != text)) > width:
+        kept = kept[:-1]
+    return kept if kept == text else kept.rstrip() + "…"
+
+
 def _positions(point: Wanted, text: str) -> Iterator[tuple[Label, _Box]]:
     width = text_width(text)
     for reach in _REACH:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 #: How far an axis goes beyond the outermost point, as a share of its span.
 _PADDING = 0.1
+#: Numbers with more digits than these are written with an exponent.
+_MOST_DECIMALS, _LARGEST_PLAIN = 6, 1e7
+#: A narrower range, relative to its numbers, is one number as far as a drawing goes.
+_NARROWEST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,27 @@ class Scale:
         step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         numbers = range(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1)
-        return [(self.place(n * step), f"{n * step:,.{decimals}f}") for n in numbers]
+        plain = decimals <= _MOST_DECIMALS and max(abs(self.low), abs(self.high)) < _LARGEST_PLAIN
+        form = f",.{decimals}f" if plain else ".4g"
+        return [(self.place(n * step), f"{n * step:{form}}") for n in numbers]
+
+
+def around(values: list[float], pixels: tuple[float, float]) -> Scale | None:
+    """Return the scale that holds all numbers, of either sign; `None` without any, or for too large ones.
+
+    Numbers between 0 and 1 are taken for shares, whose axis does not go beyond.
+    """
+    if not values or not max(map(abs, values)) < 1e300:
+        return None
+    low, high = min(values), max(values)
+    apart = high - low > _NARROWEST * max(abs(low), abs(high))
+    pad = _PADDING / 2 * (high - low) if apart else _PADDING * abs(high) or 1.0
+    first, last = low - pad, high + pad
+    if low >= 0:
+        first = max(0.0, first)
+    if low >= 0 and high <= 1:
+        last = min(1.0, last)
+    return Scale(low=first, high=last, first=pixels[0], last=pixels[1]) if last - first > 1e-290 else None
 
 
 def scale(values: list[float], least_span: float, most: float, pixels: tuple[float, float]) -> Scale | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from pytest_mlgate.evidence import Cell, CheckEvidence, Measurement, Run, Table
@@ -43,6 +44,11 @@ class ShownTable:
 def tables_of(item: CheckEvidence) -> tuple[ShownTable, ...]:
     """Return the tables of one check as they are shown."""
     return tuple(_shown(item.id, table) for table in item.tables if table.columns)
+
+
+def table_of(check: str, table: Table) -> ShownTable:
+    """Return a table that a report made itself, without bars: what it holds is drawn already."""
+    return dataclasses.replace(_shown(check, table), bars=(False,) * len(table.columns))
 
 
 def group_tables(run: Run) -> tuple[ShownTable, ...]:

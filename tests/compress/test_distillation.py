@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from pytest_mlgate.candidate import Candidate, as_model
-from pytest_mlgate.compress.lessons import TrainingFailed, invent_rows, make_lesson, raw_answers, to_logits
+from pytest_mlgate.compress.invented import image_shape, invent_rows, moved
+from pytest_mlgate.compress.lessons import TrainingFailed, make_lesson, raw_answers, to_logits
 from pytest_mlgate.compress.objectives import Plan, softened
 from pytest_mlgate.compress.recipe import Material, NotApplicable
 from pytest_mlgate.compress.recipes import distillation
@@ -286,13 +287,41 @@ def test_invented_rows_lie_among_the_given_ones():
     assert not np.isin(made[:150, 0], rows[:, 0]).all()
 
 
+def test_rows_that_are_images_are_moved_by_a_few_pixels():
+    """A bright pixel stays in its channel and lands within a tenth of the side; the flat order is kept."""
+    image = np.zeros((1, 2, 10, 20), np.float32)
+    image[0, 1, 5, 8] = 1.0
+    many = np.repeat(image.reshape(1, -1), 400, axis=0)
+    places = {
+        tuple(int(v[0]) for v in np.nonzero(row.reshape(2, 10, 20)))
+        for row in moved(many, (2, 10, 20), np.random.default_rng(0))
+    }
+    assert places == {(1, 5 + down, 8 + right) for down in (-1, 0, 1) for right in (-2, -1, 0, 1, 2)}
+    made = invent_rows(many, 100, np.random.default_rng(0), (2, 10, 20))
+    assert made.shape == (100, 400)
+    np.testing.assert_allclose(made.sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_a_network_that_convolves_whole_rows_reads_them_as_images():
+    """Its rows are images of what the first convolution is given; a network of dense layers has none."""
+    rows = np.random.default_rng(0).normal(size=(40, 32)).astype(np.float32)
+    table = pd.DataFrame(rows, columns=[f"p{i}" for i in range(32)])
+    table["y"] = (rows[:, 0] > 0).astype(int)
+    data = Dataset(test=table, label="y")
+    for first, shape in ((nn.Conv2d(2, 3, 3, padding=1), (2, 4, 4)), (nn.Identity(), None)):
+        module = nn.Sequential(nn.Unflatten(1, (2, 4, 4)), first, nn.Flatten(), nn.LazyLinear(2)).eval()
+        module(torch.from_numpy(rows[:2]))
+        model = as_model(Candidate(module, output="logit"), data)
+        assert image_shape(model, rows) == shape
+
+
 def test_the_lesson_holds_the_candidates_own_answers(trees, data):
     """The teacher's logits give its probabilities back, on training rows and on invented ones."""
     lesson = make_lesson(Material(trees, data), "test")
     frame = data.tables["train"]
     again = np.exp(lesson.teacher)
     np.testing.assert_allclose(again[:, 1], trees.predict_proba(frame), atol=1e-5)
-    assert len(lesson.extra) == len(lesson.extra_teacher) == 4 * len(lesson.rows)
+    assert len(lesson.extra) == len(lesson.extra_teacher) == max(8_000, 4 * int((~lesson.held).sum()))
     np.testing.assert_allclose(
         np.exp(lesson.extra_teacher), raw_answers(trees, lesson.extra, frame), atol=1e-5
     )

@@ -1,14 +1,19 @@
 """The search for the cheapest variant that meets the budget, on real networks and real recipes."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
 
-from pytest_mlgate.candidate import as_model
+from pytest_mlgate.candidate import Candidate, as_model
 from pytest_mlgate.compress import screen
+from pytest_mlgate.compress.descent import MOST_FAILURES, descend
 from pytest_mlgate.compress.make import Made
+from pytest_mlgate.compress.recipe import held_rows
+from pytest_mlgate.compress.screen import Unlikeness, undecidable
 from pytest_mlgate.compress.search import SearchOptions, select
 from pytest_mlgate.compress.store import VariantStore
 from pytest_mlgate.dataset import Dataset
@@ -56,9 +61,10 @@ def run(model, data, verdict_of, said=None, **options):
     """Search with three quick recipes and return the selection with the names of what was measured."""
     measured = []
 
-    def budget(variant, attempt):
+    def budget(variant, attempt, quality_only):
+        assert not quality_only, "this budget bounds no quality"
         measured.append(variant.identity.name.partition("-")[2])
-        assert attempt <= len(measured)
+        assert attempt == len(measured)
         return verdict_of(variant)
 
     chosen = SearchOptions(**{"recipes": THREE, **options})
@@ -234,7 +240,7 @@ def test_if_no_recipe_applies_the_candidate_is_measured_as_it_is(wide):
     model = as_model(forest, wide)
     measured = []
 
-    def budget(variant, attempt):
+    def budget(variant, attempt, quality_only):
         measured.append(variant.identity.digest)
         return judged(Verdict.PASS)
 
@@ -286,18 +292,98 @@ def test_progress_is_told(large, wide):
     assert any(s.startswith("budget on int8") for s in said)
 
 
-def test_the_same_answers_again_are_no_further_attempt(large, wide):
-    """A graph that was only rewritten shares its source's attempt; other answers are further ones."""
-    attempts = {}
+FIVE = ("fp32", "fp32-optimized", "int8-dynamic", "int8-static", "int8-dynamic-per-channel")
 
-    def budget(variant, attempt):
-        attempts[variant.identity.name.partition("-")[2]] = attempt
-        return judged(Verdict.FAIL, "no")
 
-    recipes = ("fp32", "fp32-optimized", "int8-dynamic", "int8-static")
-    select(large, wide, budget, lambda _: None, SearchOptions(recipes=recipes))
-    assert attempts["fp32"] == attempts["fp32-optimized"]
-    assert sorted({attempts["fp32"], attempts["int8-dynamic"], attempts["int8-static"]}) == [1, 2, 3]
+def run_with_quality(model, data, keeps, whole=passes):
+    """Search where `keeps` says of a variant's name whether it keeps the quality; return the tries too."""
+    asked = []
+
+    def budget(variant, attempt, quality_only):
+        name = variant.identity.name.partition("-")[2]
+        asked.append((name, attempt, quality_only))
+        if not keeps(name):
+            return judged(Verdict.INCONCLUSIVE, f"{name} loses too much")
+        return judged(Verdict.PASS) if quality_only else whole(variant)
+
+    options = SearchOptions(recipes=FIVE, bounds_quality=True)
+    return select(model, data, budget, lambda _: None, options), asked
+
+
+def test_quality_is_shown_from_the_float_model_down_and_passing_costs_nothing(large, wide):
+    """Every variant that passes leaves the next its first try; equal answers are asked for once."""
+    selection, asked = run_with_quality(large, wide, lambda _: True)
+    quality = [(name, attempt) for name, attempt, only in asked if only]
+    assert {attempt for _, attempt in quality} == {1}
+    assert not {"fp32", "fp32-optimized"} <= {name for name, _ in quality}
+    sizes = {v.recipe: v.identity.size_bytes for v in selection.variants if v.identity}
+    tried = [sizes[name] for name, _ in quality]
+    assert tried == sorted(tried, reverse=True)
+    assert selection.release.identity.size_bytes == min(sizes.values())
+    assert [attempt for _, attempt, only in asked if not only] == [1]
+
+
+def test_every_failure_leaves_the_next_variant_less(large, wide):
+    """The try counts failures alone, and what was shown at a try is measured whole at the same one."""
+    selection, asked = run_with_quality(large, wide, lambda name: name.startswith("fp32"))
+    failures = [name for name, _, only in asked if only and not name.startswith("fp32")]
+    assert [attempt for _, attempt, only in asked if only and attempt > 1] == list(
+        range(2, len(failures) + 1)
+    )
+    assert selection.release.identity.name.partition("-")[2].startswith("fp32")
+    found = {v.recipe: v for v in selection.variants}
+    assert all(found[name].status == "rejected" for name in failures)
+    assert "loses too much" in found[failures[0]].reason
+
+
+def test_what_failed_its_quality_is_measured_whole_at_the_same_try(large, wide):
+    """The least bad artifact that all checks measure must not get back the level of a first try."""
+    selection, asked = run_with_quality(large, wide, lambda _: False)
+    assert {v.status for v in selection.variants if v.identity} <= {"rejected", "not_needed"}
+    (whole,) = [(name, attempt) for name, attempt, only in asked if not only]
+    assert (*whole, True) in asked
+    assert selection.release.identity.name.endswith(whole[0])
+
+
+def test_no_variant_vanishes_from_the_report(large, wide):
+    """What was never tried, because too many failed before it, is still listed with that reason."""
+    made = [dataclasses.replace(one, answers_as=one.recipe) for one in _made(large, 9)]
+    found = descend(
+        made,
+        {one.recipe: 9.0 - i for i, one in enumerate(made)},
+        {one.recipe: i for i, one in enumerate(made)},
+        lambda one, attempt: judged(Verdict.FAIL),
+    )
+    assert [one.recipe for one, _ in found.failures] == [one.recipe for one in made[:MOST_FAILURES]]
+    assert not found.kept
+    selection, _ = run_with_quality(large, wide, lambda _: False)
+    assert {v.recipe for v in selection.variants} == set(FIVE)
+
+
+def _made(model, count):
+    return [Made(recipe=f"r{i}", model=model, answers_as=f"r{i}") for i in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_way_down_ends_at_the_cheapest_that_keeps_the_quality(large, seed):
+    """Whatever passes in the end, nothing cheaper was left untried unless too much had failed."""
+    rng = np.random.default_rng(seed)
+    made = _made(large, 12)
+    prices = {one.recipe: float(p) for one, p in zip(made, rng.uniform(1, 10, 12), strict=True)}
+    differing = {one.recipe: int(d) for one, d in zip(made, rng.integers(0, 4, 12), strict=True)}
+    good = {one.recipe for one in made if rng.random() < 0.8}
+    tried = []
+
+    def judge_quality(one, attempt):
+        tried.append(one.recipe)
+        return [] if one.recipe in good else judged(Verdict.FAIL)
+
+    found = descend(made, prices, differing, judge_quality)
+    assert set(found.kept) <= good
+    assert len(tried) == len(set(tried))
+    if len(found.failures) < MOST_FAILURES:
+        cheapest = min(found.kept, key=prices.__getitem__)
+        assert {name for name in prices if prices[name] < prices[cheapest]} <= set(tried) - good
 
 
 def test_the_front_holds_what_nothing_beats(large):
@@ -344,3 +430,43 @@ def test_a_model_that_reads_text_is_searched_too(wide):
     assert selection.variants[0].status == "release"
     assert found["fp32"].figures.latency_us > 0
     assert "not_applicable" in {v.status for v in selection.variants}
+
+
+def test_a_variant_that_differs_too_often_to_be_shown_good_is_not_measured():
+    """Held-back rows rule out what no interval could show; few differences or few test rows do not."""
+    assert "no loss below 0.01 could be shown" in undecidable(Unlikeness(30, 300, 0.0), 700, 0.01)
+    assert not undecidable(Unlikeness(0, 300, 0.0), 700, 0.01)
+    assert not undecidable(Unlikeness(2, 300, 0.0), 700, 0.01)
+    assert not undecidable(Unlikeness(30, 300, 0.0), 50_000, 0.01)
+    assert not undecidable(Unlikeness(30, 300, 0.0), 50, 0.01), (
+        "the budget has to say how many rows are missing"
+    )
+    assert not undecidable(Unlikeness(0, 0, 0.0), 700, 0.01)
+
+
+def test_held_rows_are_the_same_for_recipes_and_for_the_look_at_them():
+    """A seed fixes which rows are held back; about 15% of them, and at least two."""
+    held = held_rows(1000, 3)
+    assert int(held.sum()) == 150
+    np.testing.assert_array_equal(held, held_rows(1000, 3))
+    assert (held != held_rows(1000, 4)).any()
+    assert int(held_rows(3, 0).sum()) == 2
+
+
+def test_a_regression_is_compressed_by_the_recipes_that_do_not_train():
+    """Values stay values in every variant; recipes that learn classes say why they do not apply."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(300, 20)).astype(np.float32), columns=[f"f{i}" for i in range(20)])
+    rows["y"] = 1e5 * (3 + rows.sum(axis=1))
+    data = Dataset(test=rows[:150], train=rows[150:], label="y", task="regression")
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(20, 256), torch.nn.ReLU(), torch.nn.Linear(256, 1))
+    model = as_model(Candidate(module, output="value"), data)
+    recipes = ("fp32", "int8-dynamic", "int8-static", "distilled-tiny")
+    selection, _ = run(model, data, passes, recipes=recipes, train="always")
+    found = {v.recipe: v for v in selection.variants}
+    assert found["int8-dynamic"].identity.size_bytes < found["fp32"].identity.size_bytes
+    assert selection.release.predict(data.tables["test"]).shape == (150,)
+    assert found["distilled-tiny"].status == "not_applicable"
+    assert "the label is an amount" in found["distilled-tiny"].reason
+    assert found["fp32"].figures.accuracy is None

@@ -103,6 +103,7 @@ CHANGES = {
     "training rows": lambda data, other: {"given": dataclasses.replace(data, train=data.train[:-1])},
     "positive": lambda data, other: {"given": dataclasses.replace(data, positive=0)},
     "sensitive": lambda data, other: {"given": dataclasses.replace(data, features=("a", "b"), sensitive=())},
+    "bins": lambda data, other: {"given": dataclasses.replace(data, bins={"a": (0.0,)})},
     "features of the data": lambda data, other: {"given": dataclasses.replace(data, features=("b", "a"))},
     "features of the candidate": lambda data, other: {
         "candidate": Candidate(other.with_name("candidate.onnx"), features=("b", "a"))

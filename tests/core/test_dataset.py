@@ -222,15 +222,6 @@ def test_groups_are_text_and_missing_is_a_group_of_its_own():
     assert data.groups("t").tolist() == ["True", "False", "True", "True"]
 
 
-def test_group_sizes_are_required():
-    """Two groups of two rows are enough; one group, or a group of one row, is misuse with its name."""
-    make(test=BASE.assign(g=["m", "f", "m", "f"])).require_groups("g", "here")
-    with pytest.raises(Misuse, match="here: column 'g' has the single group 'm'"):
-        make(test=BASE.assign(g="m")).require_groups("g", "here")
-    with pytest.raises(Misuse, match="here: group g=x has 1 row"):
-        make(test=BASE.assign(g=["m", "x", "m", "m"])).require_groups("g", "here")
-
-
 def test_features_leave_out_what_is_no_input():
     """Label, prediction and sensitive columns are no features unless they are named as such."""
     assert make(sensitive=["s"], prediction="k").feature_names == ("a",)

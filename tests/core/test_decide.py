@@ -76,7 +76,7 @@ PASSED = Session(tests={"test_it": "passed"})
 
 
 def decided(*items, required=("drift",), waivers=(), session=PASSED):
-    return decide(required=required, evidence=items, waivers=waivers, session=session)
+    return decide(required=required, evidence=items, waivers=waivers, session=session, holdout=None)
 
 
 def test_everything_passed_is_a_release():

@@ -1,6 +1,8 @@
 """From measurements to verdicts: only intervals decide, and nothing unusable ever passes."""
 
+import dataclasses
 import math
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -278,6 +280,64 @@ def test_message_says_what_was_measured_against_what():
     (judgement,) = judge([requirement()], [measurement(0.02, 0.15)])
     assert judgement.n_needed == 400
     assert judgement.message.endswith("cannot be told from max=0.1; n of about 400 would decide")
+
+
+GROUPS = st.dictionaries(
+    st.sampled_from(["race=a", "race=b", "sex=f", "sex=m", "age=<25"]), st.integers(-5, 10**8)
+)
+
+
+@steady
+@given(measured(), comparators, numbers, GROUPS)
+def test_rows_wanted_by_group_turn_no_verdict(m, comparator, bound, more_rows):
+    """What a check says of rows that would help changes at most the words of an inconclusive verdict."""
+    r = requirement(comparator=comparator, bound=bound)
+    (without,) = judge([r], [m])
+    (with_rows,) = judge([r], [dataclasses.replace(m, more_rows=more_rows)])
+    assert dataclasses.replace(with_rows, message="") == dataclasses.replace(without, message="")
+    if without.verdict is not Verdict.INCONCLUSIVE:
+        assert with_rows.message == without.message
+
+
+@steady
+@given(GROUPS)
+def test_groups_are_named_in_the_order_of_their_need(more_rows):
+    """The message names the neediest groups first, at most three, and counts the others."""
+    (judgement,) = judge([requirement()], [measurement(0.02, 0.15, more_rows=more_rows)])
+    named = re.findall(r"(\d[\d,]*)(?: more rows)? with (\S+?)(?=, |$)", judgement.message)
+    wanted = {group: rows for group, rows in more_rows.items() if 0 < rows <= 10_000_000}
+    order = sorted(wanted, key=lambda group: (-wanted[group], group))
+    assert [group for _, group in named] == order[:3]
+    assert all(
+        wanted[group] <= int(rows.replace(",", "")) <= 1.1 * wanted[group] + 1 for rows, group in named
+    )
+    assert ("other group" in judgement.message) == (len(wanted) > 3)
+
+
+@pytest.mark.parametrize(
+    ("more_rows", "changes", "end"),
+    [
+        ({"race=hispan": 404}, {}, "; needs about 410 more rows with race=hispan, or n of about 400 in all"),
+        (
+            {"race=hispan": 120, "race=black": 1500},
+            {"value": 0.1},
+            "; needs about 1,500 more rows with race=black, 120 with race=hispan",
+        ),
+        (
+            {"g=a": 4, "g=b": 3, "g=c": 2, "g=d": 1, "g=e": 1},
+            {"value": 0.1},
+            "; needs about 4 more rows with g=a, 3 with g=b, 2 with g=c, and more of 2 other groups",
+        ),
+        ({"g=a": 0}, {}, "; n of about 400 would decide"),
+        ({"g=a": 10**9}, {"value": 0.1}, "cannot be told from max=0.1"),
+        ({"g=a": 10}, {"n_decides": False}, "cannot be told from max=0.1"),
+    ],
+)
+def test_an_inconclusive_message_says_which_rows_to_collect(more_rows, changes, end):
+    """Groups stand before the n of all rows; where no number of rows would decide none is named."""
+    (judgement,) = judge([requirement()], [measurement(0.02, 0.15, more_rows=more_rows, **changes)])
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.message.endswith(end)
 
 
 def test_not_run_and_errored_speak_for_every_requirement():

@@ -1,5 +1,6 @@
 """What is fixed before the first measurement, and what is said of the machine."""
 
+import dataclasses
 import platform
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_fingerprint_is_of_this_machine():
     assert load_average() == "unknown" or float(load_average()) >= 0
 
 
-def test_the_lock_holds_what_was_declared(build):
+def test_the_lock_holds_what_was_declared(build, data):
     """The lock of a run names policy, alpha, seed, requirements, candidate and data, and reads back."""
     built = build()
     written = (built.folder / "mlgate.lock").read_bytes()
@@ -82,8 +83,17 @@ def test_the_lock_holds_what_was_declared(build):
     assert [r.id for r in lock.requirements] == ["accuracy.min", "width.max"]
     assert lock.candidate == built.run.candidate
     assert lock.data == built.run.data
+    assert lock.meaning == data.meaning
+    assert lock.reading == [[0.5, "probability", ["a", "b"], 1]]
     assert lock.training_record == "none"
     assert built.run.lock == codec.digest(written)
+
+
+@pytest.mark.parametrize("change", [{"bins": {"a": (0.0,)}}, {"positive": 0}])
+def test_the_lock_changes_with_the_meaning_of_the_data(build, data, change):
+    """The same rows, read otherwise, give another lock."""
+    other = dataclasses.replace(data, **change)
+    assert build(folder="one").run.lock != build(given=other, folder="two").run.lock
 
 
 @pytest.mark.parametrize("change", ["# a word\n", "seed = 1\n", "alpha = 0.04\n"])

@@ -15,7 +15,7 @@ WAIVER = (
 )
 KEYS = (
     "required, name, alpha, seed, candidate, baseline, training_record, data, tests, targets, compress, "
-    "checks, inconclusive"
+    "holdout, checks, inconclusive"
 )
 
 

@@ -152,13 +152,19 @@ def _verdict(value):
         (lambda e: e["policy"]["required"].append("fairness"), "the decision 'release' does not follow"),
         (lambda e: e["session"]["tests"].update(test_it="skipped"), "the decision 'release' does not follow"),
         (lambda e: e["session"]["problems"].append("x"), "the decision 'release' does not follow"),
-        (lambda e: e["evidence"].pop(), "mlgate.lock: policy, requirements, candidate or data differ"),
+        (lambda e: e["evidence"].pop(), "mlgate.lock: policy, alpha, requirements, candidate or data differ"),
         (
             lambda e: e["policy"].update(alpha=0.5),
-            "mlgate.lock: policy, requirements, candidate or data differ",
+            "mlgate.lock: policy, alpha, requirements, candidate or data differ",
         ),
-        (lambda e: e["candidate"].update(digest="sha256:0"), "mlgate.lock: policy, requirements, candidate"),
-        (lambda e: e["data"][0].update(digest="sha256:0"), "mlgate.lock: policy, requirements, candidate"),
+        (
+            lambda e: e["candidate"].update(digest="sha256:0"),
+            "mlgate.lock: policy, alpha, requirements, candidate",
+        ),
+        (
+            lambda e: e["data"][0].update(digest="sha256:0"),
+            "mlgate.lock: policy, alpha, requirements, candidate",
+        ),
         (lambda e: e["release"].update(digest="sha256:0"), "is not the release artifact that was measured"),
         (lambda e: e.update(lock="sha256:0"), "mlgate.lock: is not the one that the evidence names"),
         (lambda e: e.update(schema="v2"), "schema is 'v2'"),

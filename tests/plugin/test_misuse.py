@@ -12,7 +12,7 @@ HEADER = "from pytest_mlgate import fairness, performance, robustness\n\n"
         ("@performance(metric='accuracy', min='high')", "*min='high'*Accepted for min: number*"),
         ("@performance(metric='accuracy', min=float('nan'))", "*min=nan*finite*"),
         ("@performance(metric='accuracy', floor=0.7)", "*floor*Accepted: performance(*"),
-        ("@performance(metric='accuracy')", "*declares no bound*min, max_drop*"),
+        ("@performance(metric='accuracy')", "*declares no bound*min, *max_drop*"),
         ("@robustness(increasing='aa', max_violation_rate=0.1)", "*the test table has no column 'aa'*"),
         (
             "@fairness(metric='demographic_parity_difference', sensitive='race', max=0.1)",
@@ -36,14 +36,23 @@ def test_a_mark_that_cannot_be_carried_out_is_refused_before_the_model_loads(pro
         ("table = table[table['y'] == 1] if seed == 0 else table", "*single value 1*"),
         ("table = table[:0] if seed == 0 else table", "*the test table has no rows*"),
         ("table = table.drop(columns='b') if seed == 1 else table", "*the train table has no column 'b'*"),
-        ("table.loc[0, 'sex'] = 'x'", "*group sex=x has 1 row*"),
         ("table['sex'] = 'f'", "*single group 'f'*"),
+        ("table.loc[:2, 'y'] = None", "*label 'y' has missing values in the test table (3 of 400 rows)*"),
+        ("table['y'] += table['a'] / 100", "*label 'y' has 400 different values*task='regression'*"),
         ("table.loc[:3, 'y'] = 2", "*"),
     ],
-    ids=["one-class", "no-rows", "column-in-one-table", "group-of-one", "one-group", "third-class"],
+    ids=[
+        "one-class",
+        "no-rows",
+        "column-in-one-table",
+        "one-group",
+        "missing-labels",
+        "amounts",
+        "third-class",
+    ],
 )
 def test_data_that_nothing_can_be_said_about_is_refused_before_the_model_loads(project, change, message):
-    """Empty tables, one class, lone columns and groups of one row are named."""
+    """Empty tables, one class, lone columns, a single group and labels that are none are named."""
     text = (
         (project.folder / "conftest.py")
         .read_text()

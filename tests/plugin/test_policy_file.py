@@ -68,6 +68,62 @@ def test_a_policy_with_a_model_and_tables_is_a_gate(files, kind):
     result.stdout.fnmatch_lines(["mlgate.toml::performance[[]accuracy[]] PASSED*"])
 
 
+AMOUNTS = """
+required = ["performance", "fairness"]
+
+[candidate]
+model = "amounts.onnx"
+output = "value"
+
+[data]
+test = "test.csv"
+train = "train.csv"
+label = "price"
+features = ["a", "b"]
+sensitive = ["sex", "age"]
+task = "regression"
+
+[data.bins]
+age = [40]
+
+[checks.performance]
+metric = "mae"
+max = 1.0
+
+[checks.fairness]
+metric = "mae_difference"
+sensitive = ["sex", "age"]
+max = 0.5
+"""
+
+
+def test_a_regression_is_gated_from_files(files):
+    """A regressor, its amounts and binned ages are judged by the metrics of amounts, and released."""
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LinearRegression
+
+    tables = {}
+    for name, seed in (("test", 0), ("train", 1)):
+        rng = np.random.default_rng(seed)
+        tables[name] = table = _table(600, seed).drop(columns="y")
+        table["age"] = rng.integers(18, 80, 600)
+        table["price"] = 3 * table.a - 2 * table.b + 0.5 * rng.normal(size=600)
+        table.to_csv(files.folder / f"{name}.csv", index=False)
+    rows = tables["train"][["a", "b"]].to_numpy(np.float32)
+    graph = to_onnx(LinearRegression().fit(rows, tables["train"].price), rows[:1])
+    (files.folder / "amounts.onnx").write_bytes(graph.SerializeToString())
+    files.policy(AMOUNTS)
+    result = files.run("mlgate.toml")
+    assert result.ret == 0, result.stdout.str()
+    assert files.outcome == "release"
+    assert set(files.verdicts.values()) == {"pass"}
+    assert {m["metric"] for e in files.evidence["evidence"] for m in e["measurements"]} >= {"mae"}
+    files.policy(AMOUNTS.replace('output = "value"', 'output = "probability"'))
+    refused = files.run("mlgate.toml")
+    assert refused.ret == 2
+    refused.stdout.fnmatch_lines(["*label 'price' is an amount*output='value'*"])
+
+
 def test_one_section_alone_is_not_the_gate(files):
     """Naming one item leaves the other requirement not run."""
     for name, seed in (("test", 0), ("train", 1)):

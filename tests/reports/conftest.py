@@ -10,11 +10,13 @@ import pytest
 from pytest_mlgate.decision import decide, waive
 from pytest_mlgate.evidence import (
     SCHEMA,
+    Chart,
     CheckEvidence,
     DataIdentity,
     Environment,
     Findings,
     Grade,
+    HoldoutUse,
     Identity,
     Interval,
     Measurement,
@@ -22,6 +24,7 @@ from pytest_mlgate.evidence import (
     QuickFigures,
     Requirement,
     Run,
+    Series,
     Session,
     Table,
     Variant,
@@ -74,6 +77,7 @@ def check(name: str, bounds: dict[str, tuple[str, float]], findings: Findings, *
         measurements=findings.measurements,
         judgements=errored(requirements, error) if error else judge(requirements, findings.measurements),
         tables=findings.tables,
+        charts=findings.charts,
         assumptions=findings.assumptions or {},
         not_covered=findings.not_covered,
         seed=0,
@@ -107,7 +111,9 @@ def run_of(evidence: Sequence[CheckEvidence], **more) -> Run:
         tool="pytest-mlgate 0.1.0",
         name="loan-approval",
         description=DESCRIPTION,
-        decision=decide(required=required, evidence=waived, waivers=waivers, session=session),
+        decision=decide(
+            required=required, evidence=waived, waivers=waivers, session=session, holdout=HOLDOUT
+        ),
         candidate=candidate,
         baseline=Identity(
             name="baseline.onnx", kind="ONNX", digest="sha256:" + "04de" * 16, size_bytes=12_288
@@ -123,6 +129,7 @@ def run_of(evidence: Sequence[CheckEvidence], **more) -> Run:
                 role="train", rows=1_393, columns=22, digest="sha256:" + "cd32" * 16, source="in memory"
             ),
         ),
+        holdout=HOLDOUT,
         policy=PolicyIdentity(
             source="mlgate.toml", digest="sha256:" + "e4f5" * 16, required=required, alpha=0.05
         ),
@@ -156,6 +163,18 @@ DESCRIPTION = {
     "task": "tabular-classification",
 }
 
+
+HOLDOUT = HoldoutUse(
+    test="sha256:" + "ab10" * 16,
+    number=3,
+    candidates=4,
+    runs=9,
+    max_uses=10,
+    release_share=1 / 12,
+    known_since="2026-11-02T08:00:00+00:00",
+    ledger_is_new=False,
+    entry="sha256:" + "3d4e" * 16,
+)
 
 MACHINE = "architecture x86_64; cores 2; processor AMD EPYC"
 CONDITIONS = "threads 1, affinity 0,1, governor unknown, load 0.12 to 0.2"
@@ -200,6 +219,77 @@ def VARIANTS(candidate: Identity, release: Identity) -> tuple[Variant, ...]:
             reason="forbidden by the policy ([compress] forbid)",
         ),
     )
+
+
+GAPS = Chart(
+    title="False-positive rate by group",
+    kind="bars",
+    x_label="group",
+    y_label="false-positive rate",
+    series=(
+        Series(
+            name="release artifact",
+            x=(
+                "race=black, sex=female, income in the lowest quarter of all applicants, city",
+                "white",
+                "asian",
+            ),
+            y=(0.333, 0.571, None),
+            low=(0.21, 0.5, None),
+            high=(0.47, 0.64, None),
+        ),
+        Series(name="float parent", x=("white", "asian"), y=(0.56, 0.5), low=(0.49, 0.2), high=(0.63, None)),
+    ),
+    bound=0.6,
+    note="asian: no row with label 0 in the release artifact's table",
+)
+RELIABILITY = Chart(
+    title="Reliability diagram",
+    kind="points",
+    x_label="mean predicted probability",
+    y_label="share approved",
+    series=(
+        Series(
+            name="all rows",
+            x=(0.08, 0.3, 0.52, 0.71, 0.93),
+            y=(0.11, 0.27, 0.55, 0.69, 0.96),
+            low=(0.05, 0.19, 0.45, 0.6, 0.91),
+            high=(0.2, 0.36, 0.64, 0.77, 0.98),
+        ),
+    ),
+    diagonal=True,
+)
+SHIFT = Chart(
+    title="Distribution of obrat",
+    kind="steps",
+    x_label="obrat",
+    y_label="share of rows",
+    series=(
+        Series(
+            name="training", x=tuple(range(0, 60, 6)), y=(0, 0.02, 0.05, 0.11, 0.3, 0.33, 0.12, 0.05, 0.02, 0)
+        ),
+        Series(
+            name="current", x=tuple(range(0, 60, 6)), y=(0, 0.01, 0.06, 0.1, 0.28, 0.36, 0.1, 0.06, 0.03, 0)
+        ),
+    ),
+)
+CURVE = Chart(
+    title="Accuracy by share of rows answered",
+    kind="lines",
+    x_label="share of rows answered",
+    y_label="accuracy",
+    series=tuple(
+        Series(
+            name=f"threshold {i}",
+            x=tuple(k / 40 for k in range(1, 41)),
+            y=tuple(None if k == 20 + i else 0.99 - 0.03 * i - 0.1 * (k / 40) ** 2 for k in range(1, 41)),
+            low=tuple(0.98 - 0.03 * i - 0.1 * (k / 40) ** 2 for k in range(1, 41)),
+            high=tuple(1.0 - 0.03 * i - 0.1 * (k / 40) ** 2 for k in range(1, 41)),
+        )
+        for i in range(8)
+    ),
+    bound=0.8,
+)
 
 
 def budget_check() -> CheckEvidence:
@@ -285,6 +375,7 @@ def fairness_check(race: tuple[float, float, float]) -> CheckEvidence:
     findings = Findings(
         measurements=measurements,
         tables=(rates,),
+        charts=(GAPS,),
         assumptions={"groups": "a missing value is a group of its own, named unknown"},
         not_covered=("causes of the differences",),
     )
@@ -315,14 +406,15 @@ def other_checks() -> list[CheckEvidence]:
     )
     epsilon = measured("epsilon", 2.71, 2.71, 2.71, bound="epsilon", n=1_393, method="PRV accountant",
                        detail="40 epochs, noise 1.1, delta 1e-05")  # fmt: skip
-    shifts = Findings(measurements=tuple(drift), tables=(columns,))
+    shifts = Findings(measurements=tuple(drift), tables=(columns,), charts=(SHIFT,))
     return [
         check("drift", {"max_shift": ("<=", 0.1)}, shifts, reused=True),
         check("privacy_epsilon", {"epsilon": ("<=", 3.0)}, Findings(measurements=(epsilon,))),
         check(
             "performance", {"min": (">=", 0.75)}, id="performance[roc_auc]",
             findings=Findings(measurements=(measured("roc_auc", 0.846, 0.803, 0.884, bound="min"),
-                                            measured("accuracy", 0.893, 0.865, 0.916))),
+                                            measured("accuracy", 0.893, 0.865, 0.916)),
+                              charts=(RELIABILITY, CURVE)),
         ),
         check(
             "robustness", {"min_stable": (">=", 0.95)},
@@ -409,7 +501,7 @@ def empty() -> Run:
     session = Session(tests={}, problems=("tests/test_release_gate.py could not be collected",))
     return run_of(
         [], session=session, candidate=None, baseline=None, release=None, release_file="", variants=(),
-        data=(), lock="", description={}, reproduce="",
+        data=(), holdout=None, lock="", description={}, reproduce="",
         environment=Environment(machine={}, packages={}, revision="unknown", dirty=None),
     )  # fmt: skip
 
@@ -458,6 +550,7 @@ def poisoned(run: Run, text: str) -> Run:
 
     def poison(item):
         kept = {"comparator", "status", "state", "outcome"}
+        kept |= {"kind"} if isinstance(item, Chart) else set()
         names = [f.name for f in dataclasses.fields(item) if f.name not in kept]
         changed = {name: anew(getattr(item, name)) for name in names}
         if isinstance(item, Table):

@@ -28,7 +28,27 @@ def test_interval_is_antisymmetric_and_contains_the_estimate(counts):
     assert low < high
     assert low - 1e-12 <= (first - second) / n <= high + 1e-12
     mirrored = paired_difference_interval(second, first, n, TAILS)
-    assert mirrored == pytest.approx((-high, -low), abs=1e-12)
+    assert mirrored == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_published_interval_and_test():
+    """The ends and the test of Fagerland et al. 2014's airway data are those published for Tango's score."""
+    # 1 against 7 of 21: R package ratesci; the lower end with its correction for skewness, the upper without.
+    assert paired_difference_interval(1, 7, 21, TAILS) == pytest.approx((-0.5281, -0.0183), abs=5e-5)
+    # At the p-value of McNemar's test with n - 1 the end stands at 0.
+    _, high = paired_difference_interval(1, 7, 21, Tails(lower=0.025, upper=0.01921697))
+    assert high == pytest.approx(0, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(disagreements(), st.floats(0.001, 0.15), st.floats(0.001, 0.15))
+def test_a_smaller_tail_moves_its_own_end_outward(counts, one, other):
+    """Each end stays in -1 to 1, moves outward as its tail shrinks, and ignores the other tail."""
+    small, large = sorted((one, other))
+    near, far = (paired_difference_interval(*counts, Tails(t, t)) for t in (large, small))
+    assert -1 <= far[0] <= near[0] + 1e-12
+    assert 1 >= far[1] >= near[1] - 1e-12
+    assert paired_difference_interval(*counts, Tails(small, large)) == (far[0], near[1])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Means over independent repeats, against scipy, and how many runs a percentile needs."""
+"""Where a quantile lies, from order statistics, and how many runs a percentile needs."""
 
 import math
 
@@ -9,42 +9,55 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_mlgate.levels import Tails
-from pytest_mlgate.statistics import geometric_mean_interval, mean_interval, runs_for_percentile
+from pytest_mlgate.statistics import quantile_interval, runs_for_percentile
 
 steady = settings(deadline=None, max_examples=80, derandomize=True)
-samples = st.lists(st.floats(0.01, 100), min_size=2, max_size=30).map(np.array)
+alphas = st.floats(0.001, 0.2)
 
 
 @steady
-@given(samples, st.floats(0.01, 0.3))
-def test_mean_interval_is_that_of_scipy(values, alpha):
-    """The mean has Student's t interval, as scipy has it."""
-    mean, ends = mean_interval(values, Tails(alpha / 2, alpha / 2))
-    expected = stats.ttest_1samp(values, 0).confidence_interval(1 - alpha) if np.ptp(values) > 1e-6 else None
-    assert mean == pytest.approx(np.mean(values))
-    if expected is not None:
-        assert ends == pytest.approx((expected.low, expected.high), rel=1e-9, abs=1e-9)
+@given(st.integers(1, 3000), st.floats(0.005, 0.995), alphas, alphas)
+def test_ends_of_a_quantile_are_the_tightest_that_hold(n, share, lower, upper):
+    """Each end is an order statistic that misses no more often than stated, and the next one inward would."""
+    value, (low, high) = quantile_interval(np.arange(1.0, n + 1), share, Tails(lower, upper))
+    below = stats.binom(n, share)
+    first = 0 if low is None else int(low)
+    last = n + 1 if high is None else int(high)
+    assert first == 0 or below.cdf(first - 1) <= lower * (1 + 1e-9)
+    assert below.cdf(first) > lower * (1 - 1e-9)
+    assert last == n + 1 or below.sf(last - 1) <= upper * (1 + 1e-9)
+    assert below.sf(last - 2) > upper * (1 - 1e-9)
+    assert first <= value <= last
+    assert value == np.quantile(np.arange(1.0, n + 1), share, method="inverted_cdf")
+
+
+def test_published_interval_of_a_median():
+    """With 100 values the 95% interval of a median runs from the 40th to the 61st: Conover, table 5."""
+    _, ends = quantile_interval(np.arange(1.0, 101), 0.5, Tails(0.025, 0.025))
+    assert ends == (40.0, 61.0)
 
 
 @steady
-@given(samples)
-def test_geometric_mean_interval_is_that_of_the_logarithms(values):
-    """The geometric mean is scipy's, and its interval is the exponential of that of the logarithms."""
-    tails = Tails(0.01, 0.05)
-    value, ends = geometric_mean_interval(values, tails)
-    assert value == pytest.approx(stats.gmean(values), rel=1e-9)
-    assert np.log(ends) == pytest.approx(mean_interval(np.log(values), tails)[1], rel=1e-9, abs=1e-9)
-    assert 0 < ends[0] <= value * (1 + 1e-12)
-    assert value <= ends[1] * (1 + 1e-12)
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=60).map(np.array), st.floats(0.05, 0.95), alphas)
+def test_a_quantile_mirrors_itself_and_ignores_the_order(values, share, alpha):
+    """Turning the values around mirrors the interval of the opposite quantile, in whatever order."""
+    _, (low, high) = quantile_interval(values, share, Tails(alpha, 0.03))
+    _, turned = quantile_interval(-values[::-1], 1 - share, Tails(0.03, alpha))
+    assert turned == (None if high is None else -high, None if low is None else -low)
 
 
-def test_geometric_mean_interval_covers():
-    """Of 2000 sets of five lognormal repeats, about 5% have an interval that misses the median."""
-    rng = np.random.default_rng(2)
-    ends = np.array(
-        [geometric_mean_interval(rng.lognormal(0, 0.3, 5), Tails(0.025, 0.025))[1] for _ in range(2000)]
-    )
-    assert 0.03 <= np.mean((ends[:, 0] > 1) | (ends[:, 1] < 1)) <= 0.07
+def test_too_few_values_leave_an_end_open():
+    """Fifty values say nothing about how high the 99th percentile may be, and the end stays open."""
+    _, (low, high) = quantile_interval(np.arange(50.0), 0.99, Tails(0.025, 0.025))
+    assert low is not None
+    assert high is None
+
+
+@pytest.mark.parametrize(("n", "share"), [(0, 0.5), (5, 0.0), (5, 1.0), (5, math.nan)])
+def test_quantiles_that_do_not_exist_are_refused(n, share):
+    """A quantile of nothing, or at the ends of its range, raises an error."""
+    with pytest.raises(ValueError, match="quantile"):
+        quantile_interval(np.arange(float(n)), share, Tails(0.025, 0.025))
 
 
 @pytest.mark.parametrize(
@@ -72,12 +85,3 @@ def test_percentiles_without_an_answer_are_refused(percentile, confidence):
     """A percentile or a confidence at the end of its range raises an error."""
     with pytest.raises(ValueError, match="percentile"):
         runs_for_percentile(percentile, confidence)
-
-
-def test_too_few_or_wrong_values_are_refused():
-    """One value has no interval, and a geometric mean takes positive values only, so neither zero nor NaN."""
-    with pytest.raises(ValueError, match="two values"):
-        mean_interval(np.array([1.0]), Tails(0.025, 0.025))
-    for values in ([1.0, 0.0], [1.0, -1.0], [1.0, math.nan]):
-        with pytest.raises(ValueError, match="positive"):
-            geometric_mean_interval(np.array(values), Tails(0.025, 0.025))

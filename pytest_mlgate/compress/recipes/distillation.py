@@ -14,21 +14,20 @@ from ..surgery import quietly, require_torch, shipped
 from ..training import fine_tune, undisturbed
 
 #: Students start from nothing: more steps and a higher rate than fine-tuning takes.
-_PLAN = Plan(steps=4000, rate=4e-3, teacher_share=0.9)
+_PLAN = Plan(steps=12_000, rate=2e-3, teacher_share=0.9)
 _THEN = ("int8-static", "fp32-optimized")
-#: Eight bits cost networks of this size more than they save, and cannot hold a standardisation that is folded
-#: into the first layer: raw columns have scales of their own, and a tensor has one.
+#: Eight bits cost networks of this size more than they save.
 _THEN_OF_THE_SMALLEST = ("fp32-optimized",)
 
 MakeStudent = Callable[[Material, Lesson], Any]
 
 
-def distil(material: Material, make_student: MakeStudent, *, fold: bool = False) -> bytes:
+def distil(material: Material, make_student: MakeStudent) -> bytes:
     """Return a student that has learned the candidate's answers on training rows and on rows near them.
 
     The candidate may be anything that runs: only its answers are used (Hinton, Vinyals, Dean 2015,
-    section 2; Bucila, Caruana, Niculescu-Mizil 2006 for the rows near them). `fold` takes the student's
-    standardisation into its first layer: a step less for every row, but nothing that 8 bits can hold.
+    section 2; Bucila, Caruana, Niculescu-Mizil 2006 for the rows near them). A derived
+    student's standardisation goes into its first layer: a step less for every row.
 
     Raises:
         NotApplicable: torch, the student or the training table is missing, a feature is no number, or the
@@ -41,18 +40,17 @@ def distil(material: Material, make_student: MakeStudent, *, fold: bool = False)
         lesson = make_lesson(material, "a student learns from the training table")
         student = make_student(material, lesson)
         fit = fine_tune(student, lesson, _PLAN, seed=material.seed, seconds=material.seconds)
-        return shipped(material, folded(student) if fold else student, fit)
+        return shipped(material, folded(student), fit)
 
 
 def _derived(size: str, what: str) -> Recipe:
     make_student = functools.partial(derived_student, size=size)
-    smallest = size in ("tiny", "nano")
     return Recipe(
         name=f"distilled-{size}",
         summary=f"a student distilled from the candidate's answers (torch): {what}",
-        apply=functools.partial(distil, make_student=make_student, fold=smallest),
+        apply=functools.partial(distil, make_student=make_student),
         trains=True,
-        then=_THEN_OF_THE_SMALLEST if smallest else _THEN,
+        then=_THEN_OF_THE_SMALLEST if size in ("tiny", "nano") else _THEN,
     )
 
 

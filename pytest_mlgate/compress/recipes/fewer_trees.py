@@ -57,7 +57,7 @@ def _fitted(lesson: Lesson, trees: int, seed: int) -> Any:
         from sklearn.ensemble import HistGradientBoostingRegressor
     except ImportError:
         raise NotApplicable("scikit-learn is not installed: pip install 'pytest-mlgate[sklearn]'") from None
-    teacher = lesson.teacher.astype(np.float64)
+    rows, teacher = lesson.rows[~lesson.held], lesson.teacher[~lesson.held].astype(np.float64)
     log_odds = np.clip(teacher[:, 1] - teacher[:, 0], -_FARTHEST, _FARTHEST)
     positive = 1 / (1 + np.exp(-log_odds))
     learner: Any = HistGradientBoostingRegressor
@@ -67,7 +67,7 @@ def _fitted(lesson: Lesson, trees: int, seed: int) -> Any:
         max_leaf_nodes=_LEAVES,
         early_stopping=False,
         random_state=seed,
-    ).fit(lesson.rows, log_odds, sample_weight=positive * (1 - positive) + _LEAST_WEIGHT)
+    ).fit(rows, log_odds, sample_weight=positive * (1 - positive) + _LEAST_WEIGHT)
 
 
 def _classifier(fitted: Any, material: Material) -> bytes:

@@ -1,0 +1,176 @@
+"""Metrics of classifiers' decisions and rankings, with intervals, alone and paired on the same rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from pytest_mlgate.levels import Tails
+from pytest_mlgate.statistics import (
+    auc_difference_interval,
+    auc_interval,
+    clopper_pearson,
+    paired_difference_interval,
+    wilson,
+)
+
+from ._answers import Answers, Floats, Rows, Undefined
+from ._influence import Estimate, Pull, influence_difference_interval, influence_interval
+
+Ends = tuple[float, tuple[float, float]]
+
+
+def roc_auc(a: Answers, tails: Tails) -> Estimate:
+    """Return the area under the ROC curve."""
+    a.require_two_classes("roc_auc")
+    return auc_interval(a.truth, a.scores, tails)
+
+
+def roc_auc_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
+    """Return the difference of two areas on the same rows."""
+    first.require_two_classes("roc_auc")
+    return auc_difference_interval(first.truth, first.scores, second.scores, tails)
+
+
+def accuracy(a: Answers, tails: Tails) -> Estimate:
+    """Return the share of rows that are answered rightly."""
+    return _share(a.right, tails)
+
+
+def accuracy_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
+    """Return the difference of two accuracies on the same rows."""
+    return _paired(first.right, second.right, tails)
+
+
+def balanced_accuracy(a: Answers, tails: Tails) -> Estimate:
+    """Return the mean over the classes of the share of their rows that are answered rightly."""
+    a.require_two_classes("balanced_accuracy")
+    right, parts = a.right, []
+    for number in np.unique(a.truth):
+        mine = right[a.truth == number]
+        parts.append((float(mine.mean()), wilson(int(mine.sum()), len(mine), tails)))
+    return _mean(parts)
+
+
+def balanced_accuracy_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
+    """Return the difference of two balanced accuracies on the same rows."""
+    first.require_two_classes("balanced_accuracy")
+    before, after = first.right, second.right
+    mine = [first.truth == number for number in np.unique(first.truth)]
+    return _mean([_paired(before[rows], after[rows], tails) for rows in mine])
+
+
+def recall(a: Answers, tails: Tails) -> Estimate:
+    """Return the share of the positive rows that are answered positively."""
+    return _share(
+        _among(a.chosen, a.truth, "no row is of the positive class, and recall is a share of those"), tails
+    )
+
+
+def recall_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
+    """Return the difference of two recalls on the same rows."""
+    why = "no row is of the positive class, and recall is a share of those"
+    return _paired(_among(first.chosen, first.truth, why), _among(second.chosen, second.truth, why), tails)
+
+
+def precision(a: Answers, tails: Tails) -> Estimate:
+    """Return the share of the positively answered rows that are of the positive class."""
+    return _share(_among(a.truth, a.chosen, _NONE_CHOSEN), tails)
+
+
+def precision_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
+    """Return the difference of two precisions on the same rows."""
+    return _bounded(influence_difference_interval(_precision_pull(first), _precision_pull(second), tails))
+
+
+def f1(a: Answers, tails: Tails) -> Estimate:
+    """Return the harmonic mean of precision and recall.
+
+    F1 is 2 J / (1 + J), and J = TP / (TP + FP + FN) is a proportion of the rows that are, or are said to be,
+    positive: its exact interval (Clopper and Pearson 1934), turned over, is that of F1.
+    """
+    jaccard, (low, high) = _share(_among(a.truth & a.chosen, a.truth | a.chosen, _NO_F1), tails)
+    return _f1_of(jaccard), (_f1_of(low), _f1_of(high))
+
+
+def f1_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
+    """Return the difference of two F1 scores on the same rows."""
+    return _bounded(influence_difference_interval(_f1_pull(first), _f1_pull(second), tails))
+
+
+def macro_f1(a: Answers, tails: Tails) -> Estimate:
+    """Return the mean of the classes' F1 scores, over the classes that occur or are answered."""
+    return _bounded(influence_interval(*_macro_f1_pull(a), tails), least=0.0)
+
+
+def macro_f1_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
+    """Return the difference of two macro F1 scores on the same rows."""
+    return _bounded(influence_difference_interval(_macro_f1_pull(first), _macro_f1_pull(second), tails))
+
+
+_NONE_CHOSEN = "no row is answered positively, and precision is a share of those"
+_NO_F1 = "no row is positive and none is answered positively, so that there is no F1 score"
+
+
+def _share(hits: Rows, tails: Tails) -> Ends:
+    return float(hits.mean()), clopper_pearson(int(hits.sum()), len(hits), tails)
+
+
+def _among(hits: Rows, rows: Rows, why_none: str) -> Rows:
+    chosen = np.asarray(hits[rows])
+    if not len(chosen):
+        raise Undefined(why_none)
+    return chosen
+
+
+def _paired(first: Rows, second: Rows, tails: Tails) -> Ends:
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    n = len(first)
+    return (only_first - only_second) / n, paired_difference_interval(only_first, only_second, n, tails)
+
+
+def _mean(parts: Sequence[Ends]) -> Ends:
+    """Return the mean of independent estimates with its interval.
+
+    Source: Zou and Donner 2008, Statistics in Medicine 27:1693 (MOVER): the distances from estimate to limit
+    add like standard errors, separately on either side.
+    """
+    k = len(parts)
+    value = sum(v for v, _ in parts) / k
+    below = math.hypot(*(v - low for v, (low, _) in parts)) / k
+    above = math.hypot(*(high - v for v, (_, high) in parts)) / k
+    return value, (value - below, value + above)
+
+
+def _bounded(estimate: Ends, least: float = -1.0) -> Ends:
+    value, (low, high) = estimate
+    return value, (max(least, low), min(1.0, high))
+
+
+def _f1_of(jaccard: float) -> float:
+    return 2 * jaccard / (1 + jaccard)
+
+
+def _precision_pull(a: Answers) -> Pull:
+    value = float(_among(a.truth, a.chosen, _NONE_CHOSEN).mean())
+    return value, np.where(a.chosen, a.truth - value, 0.0) / float(a.chosen.mean())
+
+
+def _f1_pull(a: Answers) -> Pull:
+    value = _f1_of(float(_among(a.truth & a.chosen, a.truth | a.chosen, _NO_F1).mean()))
+    mass = a.truth.astype(np.float64) + a.chosen
+    return value, (2.0 * (a.truth & a.chosen) - value * mass) / float(mass.mean())
+
+
+def _macro_f1_pull(a: Answers) -> Pull:
+    classes = a.scores.shape[1]
+    mass = np.bincount(a.truth, minlength=classes) + np.bincount(a.chosen, minlength=classes)
+    right = a.right
+    hits = np.bincount(a.truth[right], minlength=classes)
+    there = mass > 0
+    each = np.divide(2.0 * hits, mass, out=np.zeros(classes), where=there)
+    weight = np.divide(len(a), mass * there.sum(), out=np.zeros(classes), where=there)
+    pull: Floats = 2 * weight[a.truth] * right - (weight * each)[a.truth] - (weight * each)[a.chosen]
+    return float(each[there].mean()), pull
