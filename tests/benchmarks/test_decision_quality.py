@@ -22,7 +22,7 @@ import pytest
 from mlgate_checks._fair_intervals import interval_of
 from mlgate_checks._fair_parts import RatePart
 from pytest_mlgate.levels import Tails, levels_for
-from pytest_mlgate.statistics import auc_difference_interval, clopper_pearson, paired_difference_interval
+from pytest_mlgate.statistics import clopper_pearson, paired_difference_interval, roc_area_pair
 from tests.statistics.calibration_decisions import SIZES, WORLDS, coverage
 
 TRIALS = int(os.environ.get("MLGATE_TRIALS", "2000"))
@@ -33,6 +33,8 @@ TAILS = Tails(lower=0.025, upper=0.025)
 #: A cell may look this many standard errors of its own estimate worse than what is promised: of two hundred
 #: cells one does by chance in a hundred runs.
 ERRORS = 4
+#: A cell that covers less than this is drawn anew, with ten times as many samples, and those count.
+IN_DOUBT = 0.945
 LAYOUTS = {
     "90 / 10": np.asarray([0.9, 0.1]),
     "98 / 2": np.asarray([0.98, 0.02]),
@@ -126,6 +128,22 @@ def bootstrap(rng: np.random.Generator, selected: np.ndarray, sizes: np.ndarray)
     return float(np.quantile(gaps, 0.025)), float(np.quantile(gaps, 0.975))
 
 
+#: One sample: the value, and what computes its interval.
+Sample = Callable[[], tuple[float, Callable[[], tuple[float, float]]]]
+
+
+def sampled(truth: float, bound: float, draw: Sample, trials: int = TRIALS) -> Counts:
+    """Return what becomes of so many samples; of ten times as many new ones where coverage is in doubt."""
+    cell = Counts(truth, bound)
+    for _ in range(trials):
+        value, interval = draw()
+        begun = time.perf_counter()
+        found = interval()
+        cell.add(value, found, time.perf_counter() - begun)
+    doubtful = trials <= TRIALS and cell.covered / trials < IN_DOUBT
+    return sampled(truth, bound, draw, 10 * TRIALS) if doubtful else cell
+
+
 def test_fair_and_unfair_models():
     """The largest gap of selection rates against a bound of 0.10."""
     short: list[str] = []
@@ -135,24 +153,27 @@ def test_fair_and_unfair_models():
         for base in (0.1, 0.5):
             for n in SIZES:
                 for gap in (0.0, 0.1, 0.15, 0.25):
-                    cell, blocked, held = Counts(gap, 0.10), 0, 0
                     rates = np.full(len(shares), base)
                     rates[-1] += gap
-                    for trial in range(TRIALS):
+
+                    def counts(n=n, shares=shares, rates=rates):
                         sizes = np.maximum(rng.multinomial(n, shares), 1)
-                        selected = rng.binomial(sizes, rates)
-                        begun = time.perf_counter()
-                        interval = interval_of("difference", [part_of(selected, sizes)], LEVELS)
-                        took = time.perf_counter() - begun
-                        cell.add(float(np.ptp(selected / sizes)), interval, took)
-                        if trial < BOOTSTRAP_TRIALS:
-                            low, high = bootstrap(rng, selected, sizes)
-                            blocked += low > 0.10
-                            held += low - 1e-9 <= gap <= high
-                    theirs = f"{100 * blocked / BOOTSTRAP_TRIALS:.1f} / {100 * held / BOOTSTRAP_TRIALS:.0f}"
-                    smallest = round(n * shares[-1])
-                    print(cell.row(layout, base, f"{n:,}", smallest, gap, theirs), flush=True)
-                    short += cell.shortfall(layout, base, f"{n:,}", smallest, gap, theirs)
+                        return rng.binomial(sizes, rates), sizes
+
+                    def draw(counts=counts):
+                        selected, sizes = counts()
+                        part = part_of(selected, sizes)
+                        return float(np.ptp(selected / sizes)), lambda: interval_of(
+                            "difference", [part], LEVELS
+                        )
+
+                    cell = sampled(gap, 0.10, draw)
+                    theirs = np.asarray([bootstrap(rng, *counts()) for _ in range(BOOTSTRAP_TRIALS)])
+                    blocks = np.mean(theirs[:, 0] > 0.10)
+                    holds = np.mean((theirs[:, 0] - 1e-9 <= gap) & (gap <= theirs[:, 1]))
+                    names = (layout, base, f"{n:,}", round(n * shares[-1]), gap)
+                    print(cell.row(*names, f"{100 * blocks:.1f} / {100 * holds:.0f}"), flush=True)
+                    short += cell.shortfall(*names)
     assert not short, "\n".join(short)
 
 
@@ -164,14 +185,13 @@ def test_better_and_worse_models_on_the_same_rows():
     for differing in (0.03, 0.10):
         for n in SIZES:
             for drop in (-0.01, 0.0, 0.01, 0.02):
-                cell = Counts(drop, 0.01)
-                lost, won = (differing + drop) / 2, (differing - drop) / 2
-                for only_first, only_second, _ in rng.multinomial(
-                    n, [lost, won, 1 - differing], TRIALS
-                ).tolist():
-                    begun = time.perf_counter()
-                    interval = paired_difference_interval(only_first, only_second, n, TAILS)
-                    cell.add((only_first - only_second) / n, interval, time.perf_counter() - begun)
+                chances = [(differing + drop) / 2, (differing - drop) / 2, 1 - differing]
+
+                def draw(n=n, chances=chances):
+                    lost, won, _ = rng.multinomial(n, chances).tolist()
+                    return (lost - won) / n, lambda: paired_difference_interval(lost, won, n, TAILS)
+
+                cell = sampled(drop, 0.01, draw)
                 print(cell.row(differing, f"{n:,}", drop), flush=True)
                 short += cell.shortfall(differing, f"{n:,}", drop)
     assert not short, "\n".join(short)
@@ -184,10 +204,12 @@ def test_floors_of_accuracy():
     rng = np.random.default_rng(13)
     for n in SIZES:
         for error in (0.17, 0.20, 0.23):
-            cell = Counts(error, 0.20)
-            for wrong in rng.binomial(n, error, TRIALS).tolist():
-                begun = time.perf_counter()
-                cell.add(wrong / n, clopper_pearson(wrong, n, TAILS), time.perf_counter() - begun)
+
+            def draw(n=n, error=error):
+                wrong = int(rng.binomial(n, error))
+                return wrong / n, lambda: clopper_pearson(wrong, n, TAILS)
+
+            cell = sampled(error, 0.20, draw)
             print(cell.row(f"{n:,}", error), flush=True)
             short += cell.shortfall(f"{n:,}", error)
     assert not short, "\n".join(short)
@@ -198,18 +220,18 @@ def test_better_and_worse_rankings(positives: float):
     """ROC AUC lost against the baseline on the same rows, against a bound of 0.02."""
     short: list[str] = []
     head("positives", "n", "true drop")
-    trials = TRIALS // 4
     for n in SIZES[:-1]:
         for drop in (0.0, 0.02, 0.05):
-            cell = Counts(drop, 0.02)
             rng = np.random.default_rng([14, n])
-            draw = ranking_world(drop)
+            world = ranking_world(drop)
             positive = np.arange(n) < max(6, round(positives * n))
-            for _ in range(trials):
-                first, second = draw(rng, positive)
-                begun = time.perf_counter()
-                value, interval = auc_difference_interval(positive, first, second, TAILS)
-                cell.add(value, interval, time.perf_counter() - begun)
+
+            def draw(rng=rng, world=world, positive=positive):
+                first, second = world(rng, positive)
+                pair = roc_area_pair(positive, first, second)
+                return pair.difference, lambda: pair.interval(TAILS)
+
+            cell = sampled(drop, 0.02, draw, TRIALS // 4)
             print(cell.row(positives, f"{n:,}", drop), flush=True)
             short += cell.shortfall(positives, f"{n:,}", drop)
     assert not short, "\n".join(short)
@@ -240,6 +262,9 @@ def test_calibrated_and_miscalibrated_models():
         for n in SIZES:
             runs = TRIALS // 2 if n <= 5_000 else TRIALS // 5
             cell = coverage(name, n, runs=runs, seed=n)
+            if cell.covered < IN_DOUBT:
+                runs *= 5
+                cell = coverage(name, n, runs=runs, seed=n + 1)
             meets = cell.truth <= 0.05
             shares = (
                 cell.failed if meets else 0.0,
