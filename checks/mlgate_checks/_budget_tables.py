@@ -109,7 +109,7 @@ def effects_table(subject: Subject) -> list[Table]:
                 "decisions changed",
             ),
             rows=tuple(rows),
-            note="Float parent against release artifact on the same rows; Bonett-Price intervals.",
+            note="Float parent against release artifact on the same rows; Tango's score intervals.",
         ),
         Table(
             title="What compression did to calibration and robustness",

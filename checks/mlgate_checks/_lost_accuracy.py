@@ -128,7 +128,7 @@ def _drop(right: _Right, rows: Rows, scope: str, bound: str, tails: Tails) -> Me
         n=n,
         interval=Interval(low=low, high=high, confidence=tails.confidence),
         method="accuracy of the float parent minus that of the release artifact on the same rows; "
-        f"Bonett-Price interval; artifact run by {right.where}",
+        f"Tango's score interval, corrected for skewness; artifact run by {right.where}",
         grade=right.grade,
         scope=scope,
         detail=f"{only_parent} rows right only in float, {only_release} only in the release artifact",

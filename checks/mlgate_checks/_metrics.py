@@ -138,7 +138,8 @@ _METRICS: dict[str, Metric] = {
             _CLASSES,
             True,
             classes.balanced_accuracy,
-            "mean of the classes' shares of right answers; MOVER over Wilson intervals",
+            "mean of the classes' shares of right answers; as a difference of shares (Miettinen-Nurminen, "
+            "corrected for skewness), MOVER over Clopper-Pearson intervals where there are more classes",
             classes.balanced_accuracy_difference,
             "MOVER over the paired differences in each class",
             badness.wrong_by_class,

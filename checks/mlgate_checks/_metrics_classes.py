@@ -12,8 +12,8 @@ from pytest_mlgate.statistics import (
     auc_difference_interval,
     auc_interval,
     clopper_pearson,
+    difference_interval,
     paired_difference_interval,
-    wilson,
 )
 
 from ._answers import Answers, Floats, Rows, Undefined
@@ -47,11 +47,15 @@ def accuracy_difference(first: Answers, second: Answers, tails: Tails) -> Estima
 def balanced_accuracy(a: Answers, tails: Tails) -> Estimate:
     """Return the mean over the classes of the share of their rows that are answered rightly."""
     a.require_two_classes("balanced_accuracy")
-    right, parts = a.right, []
-    for number in np.unique(a.truth):
-        mine = right[a.truth == number]
-        parts.append((float(mine.mean()), wilson(int(mine.sum()), len(mine), tails)))
-    return _mean(parts)
+    classes, sizes = np.unique(a.truth, return_counts=True)
+    hits = [int(a.right[a.truth == number].sum()) for number in classes]
+    if len(classes) > 2:
+        counts = zip(hits, sizes.tolist(), strict=True)
+        return _mean([(k / n, clopper_pearson(k, n, tails)) for k, n in counts])
+    # (p + q) / 2 is half of one more than p - (1 - q), and the interval of a difference is the better known.
+    (first, second), (n1, n2) = hits, sizes.tolist()
+    low, high = difference_interval(first, n1, n2 - second, n2, tails)
+    return (first / n1 + second / n2) / 2, ((1 + low) / 2, (1 + high) / 2)
 
 
 def balanced_accuracy_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
