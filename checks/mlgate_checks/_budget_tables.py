@@ -61,11 +61,17 @@ def arithmetic_table(subject: Subject, place: Target) -> list[Table]:
         rows += [
             ("one row takes (median)", round(limits.median_us, 3), "us"),
             ("an empty session takes", round(limits.empty_session_us, 3), "us"),
-            ("its arithmetic at this machine's fastest", round(limits.arithmetic_us, 3), "us"),
+            *(
+                [("its arithmetic at this machine's fastest", round(limits.arithmetic_us, 3), "us")]
+                if limits.arithmetic_us is not None
+                else []
+            ),
             ("reading its weights at this machine's fastest", round(limits.memory_us, 3), "us"),
             ("times above the largest of these limits", round(limits.median_us / limits.floor_us, 3), ""),
         ]
     uncounted = f" Not counted: {', '.join(arithmetic.uncounted)}." if arithmetic.uncounted else ""
+    if arithmetic.reduced_precision:
+        uncounted += " Products of fewer bits than single precision have no such limit here."
     note = (
         "Limits of one thread: fastest single-precision matrix product, fastest reading of so many bytes "
         "(from the cache where they fit), and a model with the "

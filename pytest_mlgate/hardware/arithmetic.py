@@ -28,6 +28,8 @@ _COUNTED = {
 }
 _COUNTED |= {"QLinearMatMul", "FusedMatMul", "FusedGemm", "MatMulNBits", "QGemm", "DynamicQuantizeMatMul"}
 _ROUNDS = 300
+#: ONNX's numbers for float16 and bfloat16.
+_HALVES = {10, 16}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Arithmetic:
     weight_bytes: int
     #: Operators that multiply and whose shapes are unknown, or that are no products (trees).
     uncounted: tuple[str, ...]
+    #: Products of fewer bits than single precision: they may go faster than its fastest product.
+    reduced_precision: bool
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,14 @@ class Floor:
 
     median_us: float
     empty_session_us: float
-    arithmetic_us: float
+    #: `None` where products of fewer bits have no limit that was measured.
+    arithmetic_us: float | None
     memory_us: float
 
     @property
     def floor_us(self) -> float:
-        """The largest of the three limits."""
-        return max(self.empty_session_us, self.arithmetic_us, self.memory_us)
+        """The largest of the limits."""
+        return max(self.empty_session_us, self.arithmetic_us or 0.0, self.memory_us)
 
 
 def count(model: OnnxModel) -> Arithmetic:
@@ -81,8 +86,25 @@ def count(model: OnnxModel) -> Arithmetic:
             uncounted.append(node.op_type)
     stored = sum(onnx.numpy_helper.to_array(t).nbytes for t in graph.initializer) if weights else 0
     return Arithmetic(
-        multiply_accumulates=total, weight_bytes=int(stored), uncounted=tuple(sorted(set(uncounted)))
+        multiply_accumulates=total,
+        weight_bytes=int(stored),
+        uncounted=tuple(sorted(set(uncounted))),
+        reduced_precision=any(_of_fewer_bits(node.op_type) for node in graph.node)
+        or any(t.data_type in _HALVES for t in graph.initializer),
     )
+
+
+def _of_fewer_bits(operator: str) -> bool:
+    return operator.startswith(("Quantize", "Dequantize", "DynamicQuantize", "QLinear", "QGemm")) or (
+        operator.endswith(("Integer", "NBits"))
+    )
+
+
+def arithmetic_us(arithmetic: Arithmetic, gmacs_per_s: float) -> float | None:
+    """Return the time of the products at the fastest single-precision one; `None` for fewer bits."""
+    if arithmetic.reduced_precision:
+        return None
+    return arithmetic.multiply_accumulates / gmacs_per_s / 1e3
 
 
 def floor(target: Target, model: OnnxModel, frame: Frame, arithmetic: Arithmetic) -> Floor | None:
@@ -104,7 +126,7 @@ def floor(target: Target, model: OnnxModel, frame: Frame, arithmetic: Arithmetic
     return Floor(
         median_us=float(medians[0]),
         empty_session_us=float(medians[1]),
-        arithmetic_us=arithmetic.multiply_accumulates / limits["gmacs_per_s"] / 1e3,
+        arithmetic_us=arithmetic_us(arithmetic, limits["gmacs_per_s"]),
         memory_us=limits["reading_us"],
     )
 

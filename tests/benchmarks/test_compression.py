@@ -25,7 +25,7 @@ from pytest_mlgate.candidate import OnnxModel
 from pytest_mlgate.candidate.model import decisions
 from pytest_mlgate.dataset import Dataset
 from pytest_mlgate.gate import Gate, Places
-from pytest_mlgate.hardware.arithmetic import count, empty_model, machine_limits
+from pytest_mlgate.hardware.arithmetic import arithmetic_us, count, empty_model, machine_limits
 from pytest_mlgate.hardware.ask import bench
 from pytest_mlgate.hardware.target import Targets
 from pytest_mlgate.hardware.times import spread_rows
@@ -139,7 +139,7 @@ def floor_of(ours: Row, parent: OnnxModel, empty_us: np.ndarray) -> tuple[float,
     work = count(dataclasses.replace(parent, onnx=ours.onnx))
     limits = machine_limits(CPU.id, work.weight_bytes)
     assert limits is not None
-    arithmetic, memory = work.multiply_accumulates / limits["gmacs_per_s"] / 1e3, limits["reading_us"]
+    arithmetic, memory = arithmetic_us(work, limits["gmacs_per_s"]) or 0.0, limits["reading_us"]
     above = geometric_mean(ours.us / np.maximum(empty_us, max(arithmetic, memory)))
     uncounted = f", without {', '.join(work.uncounted)}" if work.uncounted else ""
     return above, (

@@ -2,6 +2,8 @@
 
 import dataclasses
 import sys
+import tempfile
+from pathlib import Path
 
 import narwhals as nw
 import numpy as np
@@ -14,7 +16,7 @@ from pytest_mlgate.candidate.model import BlackBox, OnnxModel
 from pytest_mlgate.errors import CheckError
 from pytest_mlgate.evidence import Grade
 from pytest_mlgate.hardware import ask, ratio, times
-from pytest_mlgate.hardware.arithmetic import count, empty_model, floor
+from pytest_mlgate.hardware.arithmetic import arithmetic_us, count, empty_model, floor
 from pytest_mlgate.hardware.ask import bench, run_backend
 from pytest_mlgate.hardware.backends.protocol import Answer, Job
 from pytest_mlgate.hardware.footprint import cold_start, cost_per_1000, energy, peak_memory
@@ -197,6 +199,24 @@ def test_the_empty_session_is_the_floor_of_a_tiny_model(frame):
     assert limits.floor_us == limits.empty_session_us
     assert 0.5 < limits.median_us / limits.empty_session_us < 5
     onnx.checker.check_model(onnx.load_model_from_string(empty_model(model.onnx)))
+
+
+def test_fewer_bits_have_no_limit_of_single_precision():
+    """Eight-bit products may beat the fastest product of floats, which is then no floor for them."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    exact = chain(3, 64)
+    assert arithmetic_us(count(exact), 10.0) == pytest.approx(count(exact).multiply_accumulates / 1e4)
+    quantized = dataclasses.replace(exact, onnx=_in_eight_bits(exact.onnx, quantize_dynamic))
+    assert count(quantized).multiply_accumulates > 0
+    assert arithmetic_us(count(quantized), 10.0) is None
+
+
+def _in_eight_bits(given: bytes, quantize) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "float.onnx").write_bytes(given)
+        quantize(f"{folder}/float.onnx", f"{folder}/int8.onnx")
+        return Path(folder, "int8.onnx").read_bytes()
 
 
 def job(folder, **fields):
