@@ -37,9 +37,12 @@ def groups_of(series: nw.Series[Any], edges: Sequence[float] | None) -> Groups:
         return _binned(series, edges)
     found = distinct(series)
     texts = [as_text(value) for value in found.values]
-    names = sorted({*texts, UNKNOWN} if found.missing else set(texts))
+    missing = UNKNOWN
+    while missing in texts:  # a group that is called so is another one than that of the missing values
+        missing += " (missing)"
+    names = sorted({*texts, missing} if found.missing else set(texts))
     place = {name: i for i, name in enumerate(names)}
-    codes = found.spread([place[text] for text in texts], place.get(UNKNOWN, -1), np.intp)
+    codes = found.spread([place[text] for text in texts], place.get(missing, -1), np.intp)
     return Groups(tuple(names), codes)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from . import codec
 from .cache import EvidenceCache, write_whole
 from .candidate import Model, OnnxModel, as_model
-from .candidate.model import require_rowwise
+from .candidate.model import reading, require_rowwise
 from .compress.ladder import ladder
 from .compress.make import Say
 from .compress.search import SearchOptions, select
@@ -38,7 +38,7 @@ from .holdout import levels_of, record_use
 from .judge import errored
 from .ledger import Ledger
 from .lock import SCHEMA, Lock, environment
-from .measure import Measurer, reading, without_measurements
+from .measure import Measurer, without_measurements
 from .plan import Plan, Request
 from .subject import Subject
 
@@ -238,10 +238,14 @@ class Gate:
             self._places.ledger,
             run=self._places.run,
             test=next(table.digest for table in data if table.role == "test"),
-            candidate=model.identity.digest,
+            candidate=self._use_of(model),
             max_uses=entry.max_uses,
             tighten=entry.tighten,
         )
+
+    def _use_of(self, model: Model) -> str:
+        """Return what counts as one use of the test table: another threshold or seed is another try."""
+        return codec.digest_of([model.identity.digest, reading(model), self._plan.policy.fields.seed])
 
     def _lock(
         self,

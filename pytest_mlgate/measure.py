@@ -6,11 +6,10 @@ import dataclasses
 import datetime
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from . import codec
 from .cache import EvidenceCache
-from .candidate import Model
+from .candidate.model import reading
 from .contract import Check
 from .errors import CheckError, MissingExtra
 from .evidence import CheckEvidence, Findings, Judgement
@@ -62,7 +61,7 @@ class Measurer:
         except CheckError as problem:
             error = str(problem)
             judgements = errored(request.requirements, error)
-        except Exception as problem:  # a check that breaks blocks; the other checks still run
+        except (Exception, SystemExit) as problem:  # a check that breaks blocks; the other checks still run
             error = f"the check itself broke: {type(problem).__name__}: {problem}"
             judgements = errored(request.requirements, error)
         evidence = CheckEvidence(
@@ -110,12 +109,6 @@ class Measurer:
                 "code": code_digest(),
             }
         )
-
-
-def reading(model: Model) -> list[Any]:
-    """Return what turns a model's bytes into decisions; with another reading, evidence is other evidence."""
-    fields = ("output", "features", "positive_column")
-    return [model.threshold, *(getattr(model, field, None) for field in fields)]
 
 
 def without_measurements(

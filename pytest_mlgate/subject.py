@@ -41,7 +41,8 @@ class Subject:
         regression, shape (n,).
         """
         chosen = model if model is not None else self.release
-        meaning = getattr(chosen, "output", ""), getattr(chosen, "features", ())
+        fields = ("output", "features", "positive_column")
+        meaning = [getattr(chosen, field, "") for field in fields]
         key = (chosen.identity.digest, *meaning, role)
         if key not in self._answers:
             ask = chosen.predict if answers_values(chosen) else chosen.predict_proba

@@ -46,6 +46,8 @@ def why_undefined(kind: Kind, parts: Sequence[Part], titles: Sequence[str], rows
         if empty:
             names = ", ".join(f"{titles[i]} (n={rows[i]:,})" for i in empty)
             return f"{names}: no{part.of} among the test rows, so that the {part.name} is undefined there"
+        if part.without_spread:
+            return f"all rows have the same {part.name}: nothing shows how far the next may lie from it"
         if kind == "ratio" and not part.values().any():
             share = "is selected" if part.name == "selection rate" else f"counts in the {part.name}"
             return f"no row of any group {share}, so that its ratio is undefined"

@@ -52,6 +52,11 @@ class RatePart:
         return np.asarray(k / n)
 
     @property
+    def without_spread(self) -> bool:
+        """Whether no row differs from any other, so that there is no interval: counts always have one."""
+        return False
+
+    @property
     def sizes(self) -> Floats:
         """What stands in the denominator in every group, for the release artifact."""
         return self.counts()[1]
@@ -121,6 +126,11 @@ class MeanPart:
         with np.errstate(divide="ignore", invalid="ignore"):
             skewness = np.where(deviation > 0, third / deviation**3, 0.0) if pooled else deviation
         return mean_limits(self.means[0][chosen], deviation[chosen], skewness[chosen], grown, tail)
+
+    @property
+    def without_spread(self) -> bool:
+        """Whether no row differs from the mean of its group."""
+        return not float(self._pooled()[0, 0])
 
     def covariances(self, tail: float) -> Floats:
         """Return the covariance matrix of both models' means in every group, shape (g, 2, 2).

@@ -35,19 +35,23 @@ def influence_interval(value: float, influence: Floats, tails: Tails) -> tuple[f
 
 
 def influence_difference_interval(
-    first: Pull, second: Pull, tails: Tails
+    first: Pull, second: Pull, tails: Tails, one_row: float = 0.0
 ) -> tuple[float, tuple[float, float]]:
     """Return first minus second of two values on the same rows, with the interval of that difference.
 
     Two pseudo-rows are added on which the models differ by one standard deviation of either kind, as Bonett
     and Price (2012, British Journal of Mathematical and Statistical Psychology 65:473) do for proportions:
-    two models that never differed in n rows may still differ in the next.
+    two models that never differed in n rows may still differ in the next. `one_row` is the influence of one
+    row that is answered otherwise, which the pseudo-rows have at least: where both models are right in every
+    row, no row has any influence, and that says nothing of the next.
 
     Raises:
-        Undefined: there is one row only.
+        Undefined: there is one row only, or all influences are 0 and `one_row` is too.
     """
     (value1, influence1), (value2, influence2) = first, second
-    pseudo = math.hypot(float(np.std(influence1)), float(np.std(influence2)))
+    pseudo = max(one_row, math.hypot(float(np.std(influence1)), float(np.std(influence2))))
+    if not pseudo:
+        raise Undefined("every row has the same error in both models: nothing shows how far they may differ")
     apart = np.concatenate([influence1 - influence2, [pseudo, -pseudo]])
     if len(influence1) < 2:
         raise Undefined("one row has no spread from which an interval could be taken")

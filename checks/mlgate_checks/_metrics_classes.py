@@ -86,7 +86,9 @@ def precision(a: Answers, tails: Tails) -> Estimate:
 
 def precision_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
     """Return the difference of two precisions on the same rows."""
-    return _bounded(influence_difference_interval(_precision_pull(first), _precision_pull(second), tails))
+    pulls = _precision_pull(first), _precision_pull(second)
+    one_row = max(1 / float(a.chosen.mean()) for a in (first, second))
+    return _bounded(influence_difference_interval(*pulls, tails, one_row))
 
 
 def f1(a: Answers, tails: Tails) -> Estimate:
@@ -101,17 +103,30 @@ def f1(a: Answers, tails: Tails) -> Estimate:
 
 def f1_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
     """Return the difference of two F1 scores on the same rows."""
-    return _bounded(influence_difference_interval(_f1_pull(first), _f1_pull(second), tails))
+    pulls = _f1_pull(first), _f1_pull(second)
+    one_row = max(2 / float(a.truth.mean() + a.chosen.mean()) for a in (first, second))
+    return _bounded(influence_difference_interval(*pulls, tails, one_row))
 
 
 def macro_f1(a: Answers, tails: Tails) -> Estimate:
-    """Return the mean of the classes' F1 scores, over the classes that occur or are answered."""
-    return _bounded(influence_interval(*_macro_f1_pull(a), tails), least=0.0)
+    """Return the mean of the classes' F1 scores, over the classes that occur or are answered.
+
+    The interval is at either end the wider of the jackknife's, which has no width where every row is right,
+    and of that of the mean of the classes' exact ones (see `f1`), taken as independent (MOVER).
+    """
+    value, (low, high) = influence_interval(*_macro_f1_pull(a), tails)
+    classes = np.union1d(a.truth, a.chosen)
+    counts = [_hits_and_union(a, number) for number in classes]
+    parts = [(_f1_of(k / n), _f1_interval(k, n, tails)) for k, n in counts]
+    _, (low2, high2) = _mean(parts)
+    return _bounded((value, (min(low, low2), max(high, high2))), least=0.0)
 
 
 def macro_f1_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
     """Return the difference of two macro F1 scores on the same rows."""
-    return _bounded(influence_difference_interval(_macro_f1_pull(first), _macro_f1_pull(second), tails))
+    pulls = _macro_f1_pull(first), _macro_f1_pull(second)
+    one_row = max(_largest_weight(a) for a in (first, second))
+    return _bounded(influence_difference_interval(*pulls, tails, one_row))
 
 
 _NONE_CHOSEN = "no row is answered positively, and precision is a share of those"
@@ -151,6 +166,23 @@ def _mean(parts: Sequence[Ends]) -> Ends:
 def _bounded(estimate: Ends, least: float = -1.0) -> Ends:
     value, (low, high) = estimate
     return value, (max(least, low), min(1.0, high))
+
+
+def _hits_and_union(a: Answers, number: int) -> tuple[int, int]:
+    mine, said = a.truth == number, a.chosen == number
+    return int((mine & said).sum()), int((mine | said).sum())
+
+
+def _f1_interval(hits: int, union: int, tails: Tails) -> tuple[float, float]:
+    low, high = clopper_pearson(hits, union, tails)
+    return _f1_of(low), _f1_of(high)
+
+
+def _largest_weight(a: Answers) -> float:
+    """Return how far one more wrong row of the rarest class pulls the mean of the F1 scores."""
+    classes = np.union1d(a.truth, a.chosen)
+    rarest = min(int(np.sum(a.truth == c) + np.sum(a.chosen == c)) for c in classes)
+    return 2 * len(a) / (rarest * len(classes))
 
 
 def _f1_of(jaccard: float) -> float:

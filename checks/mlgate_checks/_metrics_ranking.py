@@ -36,7 +36,9 @@ def average_precision(a: Answers, tails: Tails) -> Estimate:
 def average_precision_difference(first: Answers, second: Answers, tails: Tails) -> Estimate:
     """Return the difference of two average precisions on the same rows."""
     pulls = average_precision_pull(first), average_precision_pull(second)
-    value, (low, high) = influence_difference_interval(*pulls, tails)
+    value, (low, high) = influence_difference_interval(
+        *pulls, tails, one_row=len(first) / float(first.truth.sum())
+    )
     return value, (max(-1.0, low), min(1.0, high))
 
 

@@ -12,7 +12,11 @@ from pytest_mlgate.contract import AtMost, ColumnNames, check
 from pytest_mlgate.errors import CheckError
 from pytest_mlgate.evidence import Findings, Grade, Interval, Measurement
 from pytest_mlgate.levels import Tails
-from pytest_mlgate.statistics.calibration import CalibrationError, calibration_error_interval
+from pytest_mlgate.statistics.calibration import (
+    ROWS_PER_BIN,
+    CalibrationError,
+    calibration_error_interval,
+)
 from pytest_mlgate.subject import Subject
 
 from ._answers import Answers, Undefined, answers_of
@@ -51,8 +55,8 @@ def calibration(
         CheckError: the model's answers are no probabilities, there is one test row, or a bound does not fit
             the task.
     """
-    if bins < 1:
-        raise CheckError(f"bins={bins}: at least one bin is needed")
+    if bins < 2:
+        raise CheckError(f"bins={bins}: at least two are needed, since errors inside a bin cancel")
     if max_group_error is not None and not groups:
         raise CheckError("max_group_error bounds the groups of columns, and none is named: groups=['...']")
     answers = answers_of(subject, subject.release)
@@ -104,10 +108,17 @@ def calibration(
 
 
 def _error(answers: Answers, tails: Tails, bins: int) -> CalibrationError:
+    scores, happened = claims(answers)
     try:
-        return calibration_error_interval(*claims(answers), tails, bins)
+        found = calibration_error_interval(scores, happened, tails, bins)
     except ValueError as error:
         raise CheckError(f"calibration error has no value on these rows: {error}") from None
+    if len(found.bins) < 2 and np.ptp(scores):
+        raise CheckError(
+            f"{len(answers):,} rows with different scores fall into one bin, in which errors that cancel are "
+            f"not seen: {2 * ROWS_PER_BIN} rows make two"
+        )
+    return found
 
 
 def _measured(error: CalibrationError, n: int, tails: Tails, bound: str | None) -> Measurement:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from pytest_mlgate.contract import AtLeast, AtMost, ColumnNames, check
 from pytest_mlgate.errors import CheckError
-from pytest_mlgate.evidence import Chart, Findings, Interval, Measurement
+from pytest_mlgate.evidence import Chart, Findings, Grade, Interval, Measurement
 from pytest_mlgate.statistics import clopper_pearson
 from pytest_mlgate.subject import Subject
 
@@ -75,6 +76,9 @@ def conformal(
         measurements += _coverage(subject, sets, level, "min_coverage" if min_coverage is not None else None)
         measurements.append(_size(subject, sets, "max_set_size" if max_set_size is not None else None))
         measurements += _by_group(subject, sets, groups, min_group_coverage)
+        if lower or upper:
+            # Whoever filled the columns says that they are the model's: nothing here has seen it make them.
+            measurements = [_as_declared(m) for m in measurements]
     if answered_from is not None:
         bounds = (
             "min_selective_accuracy" if min_selective_accuracy is not None else None,
@@ -91,6 +95,10 @@ def conformal(
             "rows that come from elsewhere than the calibration rows: see drift",
         ),
     )
+
+
+def _as_declared(m: Measurement) -> Measurement:
+    return m if m.grade is Grade.MISSING else dataclasses.replace(m, grade=Grade.DECLARED)
 
 
 def _require_parameters(

@@ -314,3 +314,9 @@ def _scores_among(answers: Sequence[Any]) -> NDArray[Any]:
     if not arrays:
         raise CheckError("the model has no floating-point output to read scores from")
     return arrays[-1]
+
+
+def reading(model: Model) -> list[Any]:
+    """Return what turns a model's bytes into decisions; with another reading, evidence is other evidence."""
+    fields = ("output", "features", "positive_column")
+    return [model.threshold, *(getattr(model, field, None) for field in fields)]

@@ -152,18 +152,18 @@ def test_a_group_that_is_off_fails_alone():
 
 
 def test_a_group_of_one_row_is_not_run_and_a_small_one_asks_for_rows():
-    """One row has no variance; twenty leave the verdict open and say how many more are needed."""
+    """One row has no variance; seventy leave the verdict open and say how many more are needed."""
     frame = table(3_000)
     frame.loc[0, "g"] = "single"
-    frame.loc[1:20, "g"] = "few"
-    found = check(frame, groups=("g",), max_group_error=0.3)
+    frame.loc[1:70, "g"] = "few"
+    found = check(frame, groups=("g",), max_group_error=0.1)
     single = named(found, "calibration_error", "g=single")
     assert (single.value, single.grade, single.n) == (None, Grade.MISSING, 1)
     assert "two rows" in single.detail
     few = named(found, "calibration_error", "g=few")
-    assert few.n == 20
+    assert few.n == 70
     assert few.more_rows["g=few"] > 0
-    told = dict(zip(["a", "b", "few", "single"], verdicts(found, "max_group_error", 0.3), strict=True))
+    told = dict(zip(["a", "b", "few", "single"], verdicts(found, "max_group_error", 0.1), strict=True))
     assert told["few"] is Verdict.INCONCLUSIVE
     assert told["single"] is Verdict.NOT_RUN
 
@@ -306,3 +306,14 @@ def test_a_column_of_identifiers_is_refused():
     frame["g"] = [str(i % 5_000) for i in range(10_000)]
     with pytest.raises(CheckError, match="5,000 groups"):
         check(frame, groups=("g",), max_group_error=0.1)
+
+
+def test_one_bin_of_different_scores_is_no_calibration():
+    """In 59 rows errors of opposite sign would share the only bin, and an inverted model pass on its mean."""
+    rng = np.random.default_rng(0)
+    score = rng.random(59)
+    frame = pd.DataFrame({"new": score, "label": (rng.random(59) > score).astype(int)})
+    with pytest.raises(CheckError, match="errors that cancel are not seen: 60 rows make two"):
+        check(frame, max_error=0.4)
+    with pytest.raises(CheckError, match="bins=1: at least two"):
+        check(table(2_000), max_error=0.1, bins=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -270,7 +271,11 @@ def test_intervals_of_the_users_own_are_judged_by_their_coverage(wider: float, v
     test = amounts(3_000, np.random.default_rng(1))
     test = test.assign(low=test["new"] - 1.645 * wider, high=test["new"] + 1.645 * wider)
     found = of_amounts(test, None, lower="low", upper="high", min_coverage=0.88, max_set_size=4.0)
-    assert verdicts(found, "min_coverage", 0.88) == [verdict]
+    assert verdicts(found, "min_coverage", 0.88) == [Verdict.NOT_RUN], "nobody saw the model make them"
+    assert {m.grade for m in found.measurements if m.value is not None} == {Grade.DECLARED}
+    measured = [dataclasses.replace(m, grade=Grade.MEASURED) for m in found.measurements]
+    accepted = dataclasses.replace(found, measurements=tuple(measured))
+    assert verdicts(accepted, "min_coverage", 0.88) == [verdict]
     inside = (test["low"] <= test["label"]) & (test["label"] <= test["high"])
     assert named(found, "coverage").value == inside.mean()
     assert named(found, "set_size").value == pytest.approx(2 * 1.645 * wider)

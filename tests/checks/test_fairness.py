@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from fairlearn import metrics
 from sklearn.metrics import precision_score
 
+from mlgate_checks._fair_measure import _answers_alike
 from mlgate_checks._fair_metrics import METRICS, Metric
 from mlgate_checks.fairness import fairness
 from pytest_mlgate import codec
+from pytest_mlgate.candidate.model import OnnxModel
 from pytest_mlgate.dataset import Dataset
 from pytest_mlgate.errors import CheckError
 from pytest_mlgate.evidence import Comparator, Findings, Grade, Identity, Requirement, Verdict
@@ -703,3 +706,20 @@ def test_a_model_of_three_classes_does_not_answer_a_binary_label():
     on.release.predict_proba = lambda rows: np.full((len(rows), 3), 1 / 3)  # type: ignore[method-assign]
     with pytest.raises(CheckError, match="3 classes"):
         fairness.function(on, metric=DIFFERENCES[0], sensitive=("race",), max=0.1)
+
+
+def test_the_same_file_read_otherwise_is_another_model():
+    """A baseline with its features in another order is compared row by row, not taken for the release."""
+    first = OnnxModel(onnx=b"x", name="m", kind="ONNX", features=("a", "b"))
+    assert _answers_alike(first, first)
+    for change in ({"features": ("b", "a")}, {"positive_column": 0}, {"threshold": 0.4}, {"output": "logit"}):
+        assert not _answers_alike(first, dataclasses.replace(first, **change))
+
+
+@pytest.mark.parametrize("metric", ["mean_error_difference", "mae_difference", "worst_group_mae"])
+def test_errors_that_are_all_equal_are_no_certainty(metric: str):
+    """Four rows in each group with the same error show nothing about the fifth."""
+    frame = table(8).assign(race=["a", "b"] * 4, score=1.0, label=2.0)
+    found = check(frame, metric, kind=ReadsValue, task="regression", max=0.001)
+    assert verdicts(found, 0.001) == [Verdict.NOT_RUN]
+    assert "nothing shows how far the next may lie" in found.measurements[0].detail

@@ -376,3 +376,46 @@ def test_perfect_probabilities_are_not_taken_for_certain():
     found = check(subject(frame.assign(new=frame["label"].astype(float))), "brier", max=0.01)
     assert found.measurements[0].value == 0
     assert verdicts(found, "max", 0.01) == [Verdict.INCONCLUSIVE]
+
+
+@pytest.mark.parametrize("metric", ["f1", "precision", "balanced_accuracy", "accuracy"])
+def test_few_rows_that_are_all_right_are_no_certainty(metric: str):
+    """Twelve right answers in a row do not show that 99% are right."""
+    truth = np.asarray([0, 1] * 6)
+    frame = pd.DataFrame({"label": truth, "new": np.where(truth == 1, 0.9, 0.1)})
+    found = check(subject(frame, baseline=None), metric, min=0.9)
+    low, high = ends(found)
+    assert low < 0.85
+    assert high == 1.0
+    assert verdicts(found, "min", 0.9) == [Verdict.INCONCLUSIVE]
+
+
+@pytest.mark.parametrize("metric", ["f1", "precision", "average_precision", "accuracy"])
+def test_two_perfect_models_on_few_rows_may_still_differ(metric: str):
+    """Where neither model errs on twenty rows, a drop of one in ten thousand is not shown to be absent."""
+    truth = np.asarray([0, 1] * 10)
+    right = np.where(truth == 1, 0.9, 0.1)
+    frame = pd.DataFrame({"label": truth, "new": right, "old": right})
+    found = check(subject(frame), metric, max_drop=0.0001)
+    assert verdicts(found, "max_drop", 0.0001) == [Verdict.INCONCLUSIVE]
+
+
+def test_losses_that_never_differ_have_no_interval():
+    """The same loss in every row of both models is a reason, and not an interval of no width."""
+    truth = np.asarray([0, 1] * 10)
+    same = np.where(truth == 1, 0.9, 0.1)
+    with pytest.raises(CheckError, match="nothing shows how far they may differ"):
+        check(subject(pd.DataFrame({"label": truth, "new": same, "old": same})), "brier", max_drop=0.0001)
+
+
+def test_few_rows_of_several_classes_that_are_all_right_are_no_certainty():
+    """Neither the mean F1 of twelve right rows is known, nor that two perfect models lose nothing."""
+    truth = np.arange(12) % 3
+    scores = 0.1 + 0.7 * np.eye(3)[truth]
+    frame = pd.DataFrame({"label": np.asarray(["ant", "bee", "cow"])[truth]})
+    frame = frame.assign(a=scores[:, 0], b=scores[:, 1], c=scores[:, 2])
+    model = ReadsColumns("a", "b", "c")
+    data = Dataset(test=frame, label="label", features=("a", "b", "c"), positive="bee")
+    found = check(Subject(model, model, model, data, None, LEVELS, 0), "macro_f1", min=0.9, max_drop=0.0001)
+    assert verdicts(found, "min", 0.9) == [Verdict.INCONCLUSIVE]
+    assert verdicts(found, "max_drop", 0.0001) == [Verdict.INCONCLUSIVE]

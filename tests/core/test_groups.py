@@ -44,11 +44,11 @@ def test_every_kind_of_column_forms_the_same_groups(kind):
 
 
 def test_values_of_other_types_are_other_groups_unless_they_read_the_same():
-    """1.0 reads as 1, and True, "a" and a missing value stay apart; missing joins those called `unknown`."""
+    """1.0 reads as 1, and True, "a" and a missing value stay apart; missing is not those called `unknown`."""
     values = [1, 1.0, "1", True, "a", None, float("nan"), pd.NA, pd.NaT, "unknown"]
     names, codes = dataset(pd.Series(values, dtype=object)).group_codes("g")
-    assert names == ("1", "True", "a", "unknown")
-    assert codes.tolist() == [0, 0, 0, 1, 2, 3, 3, 3, 3, 3]
+    assert names == ("1", "True", "a", "unknown", "unknown (missing)")
+    assert codes.tolist() == [0, 0, 0, 1, 2, 4, 4, 4, 4, 3]
 
 
 CELLS = st.sampled_from(["a", "b", 1, 1.0, 2.5, True, None, float("nan"), pd.NA])
@@ -168,3 +168,11 @@ def test_an_absent_column_is_a_check_error():
     """Groups of a column that is not there are an error with its name."""
     with pytest.raises(CheckError, match="the test table has no column 'race'"):
         dataset(["m", "f"]).group_codes("race")
+
+
+def test_missing_values_are_not_merged_with_a_group_that_is_called_unknown():
+    """A group of that name stays apart, or a gap between the two would vanish."""
+    data = dataset(["unknown", None, "x", "unknown", None, "x"])
+    names, codes = data.group_codes("g")
+    assert names == ("unknown", "unknown (missing)", "x")
+    assert codes.tolist() == [0, 1, 2, 0, 1, 2]

@@ -223,3 +223,11 @@ def test_runs_at_the_same_time_have_different_numbers(tmp_path):
     assert sorted(use.number for use in found) == list(range(1, 9))
     assert sum(use.is_exhausted for use in found) == 4
     assert sum(use.release_share for use in found) < 1
+
+
+def test_another_seed_or_threshold_is_another_use(build, policy_text):
+    """Who tries thresholds or seeds until one passes has used the table each time."""
+    first = build(policy_text, folder="a").run.holdout
+    seed = build("seed = 5\n" + policy_text, folder="b").run.holdout
+    again = build(policy_text, folder="c").run.holdout
+    assert (first.number, seed.number, again.number) == (1, 2, 1)
