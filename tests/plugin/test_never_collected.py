@@ -128,6 +128,10 @@ def test_a_training_record_that_a_test_writes_to_is_not_what_is_measured(project
         "    mlgate_training_record['noise_multiplier'] = 20.0\n\n"
         "@privacy_epsilon(3.0, delta=1e-5)\ndef test_2(mlgate): pass\n",
     )
+    project.policy(
+        POLICY + "[[grades]]\nrequirement = 'privacy_epsilon.epsilon'\ngrade = 'declared'\n"
+        "reason = 'the record was typed for this test'\n"
+    )
     assert project.run().ret == 1
     assert project.verdicts["privacy_epsilon.epsilon"] == "fail"
 

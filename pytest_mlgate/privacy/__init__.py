@@ -1,0 +1,1 @@
+"""Differential privacy: what a training run recorded, what it cost, and what can be shown to have leaked."""
