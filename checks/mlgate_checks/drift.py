@@ -1,29 +1,35 @@
-"""How far the rows that a model meets have moved from those it was trained on: columns, label, predictions.
+"""How far the rows that a model meets have moved from those it was trained on, and what that does to it.
 
-A detector that asks "is there any difference" says yes to every large sample. Here alibi-detect's corrected
-tests are reported beside the effects, and the effects, with simultaneous intervals, are what a bound is
-compared with.
+A detector that asks "is there any difference" says yes to every large sample. Here the effects, with
+simultaneous intervals, are what a bound is compared with; the tests of no difference stand beside them.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from pytest_mlgate.contract import AtMost, ColumnNames, check
-from pytest_mlgate.errors import CheckError, MissingExtra
-from pytest_mlgate.evidence import Cell, Findings, Grade, Interval, Measurement, Table
-from pytest_mlgate.levels import Levels
-from pytest_mlgate.statistics import kolmogorov_smirnov_interval, total_variation_interval
+from pytest_mlgate.errors import CheckError
+from pytest_mlgate.evidence import Chart, Findings, Measurement, Table
 from pytest_mlgate.subject import Subject
 
-from ._comparison import Comparison, compare_column, compare_labels, compare_predictions
+from ._comparison import Comparison, compare, not_compared
+from ._drift_answers import compare_labels, compare_predictions
+from ._drift_attribution import WORST, attribution
+from ._drift_columns import Unreadable, read_pair
+from ._drift_dependence import Variables, dependence, sample_rows
+from ._drift_family import Judged, compared, extremes, missing, shifts, table, worst_of
+from ._drift_multivariate import classifier_auc, kernel_distance
+from ._drift_quality import QualityName, quality_drop
+from ._drift_slices import Slices
+from ._drift_windows import windows
 
-#: alibi-detect counts every category in every row; beyond this many comparisons its test is left out.
-LARGEST_CONTINGENCY_WORK = 200_000_000
+#: Both distributions of so many of the worst are drawn.
+DRAWN = 4
 
 
 @check("drift")
@@ -31,54 +37,88 @@ def drift(
     subject: Subject,
     *,
     max_shift: AtMost = None,
+    max_tail_shift: AtMost = None,
+    max_dependence_shift: AtMost = None,
     max_label_shift: AtMost = None,
     max_prediction_shift: AtMost = None,
+    max_quality_drop: AtMost = None,
+    max_two_sample_auc: AtMost = None,
     columns: ColumnNames = (),
+    slices: ColumnNames = (),
+    time_column: str = "",
+    metric: QualityName = "default",
+    multivariate: Literal["none", "mmd"] = "none",
 ) -> Findings:
-    """Shift of columns, label and predictions between the training table and the current one.
+    """Shift of columns, their tails and dependence, label, predictions and quality since training.
 
-    All three bounds are distances from 0 (same distribution) to 1 (nothing in common): Kolmogorov-Smirnov
-    for numbers and scores, total variation for categories, flags, codes and labels. `max_shift` holds for
-    each of `columns` (by default all features) and for the change in its share of missing values. The
-    current table is `current` where it is given, else `test`.
+    The reference is the training table. The other table is `current` where it is given, else `test`.
+
+    `max_shift`, `max_label_shift` and `max_prediction_shift` are distances from 0 (same distribution) to 1
+    (nothing in common): Kolmogorov-Smirnov for numbers, times, ordered levels and scores, total variation for
+    categories, flags, codes and labels. `max_shift` holds for each of `columns` (by default all features),
+    for the change in its share of missing values, for the properties of prose, and within every group of the
+    columns named by `slices`. `max_tail_shift` is the rise of the share of rows beyond the extremes of the
+    reference (0.002: two rows in a thousand), which a wrong unit in 1% of the rows raises by 0.01.
+    `max_dependence_shift` is the largest change of a rank correlation over all pairs of columns.
+    `max_quality_drop` is how much worse `metric` (accuracy; of amounts the mean absolute error) is on the
+    labelled rows of `current` than on `test`, in its own unit. `max_two_sample_auc` is how well a classifier
+    may tell the two tables apart (0.5: not at all). `time_column` draws the shift in windows of time;
+    `multivariate="mmd"` adds the maximum mean discrepancy, for information.
 
     Raises:
-        CheckError: no training table, infinite values, a column of numbers in one table and text in the
-            other, or a bound that is no distance.
-        MissingExtra: alibi-detect is not installed.
+        CheckError: no training table, a bound outside its range, slices or a time column without `max_shift`,
+            a time column without order, or a model whose answers are none.
 
-    Source: alibi-detect `TabularDrift` for the tests; the intervals are those of `pytest_mlgate.statistics`.
+    Sources: those of `pytest_mlgate.statistics.shift`, `.extremes` and `.dependence`; alibi-detect for the
+    classifier and the maximum mean discrepancy.
     """
-    data = subject.data
     subject.require_train("drift")
+    _require_in_range(
+        max_shift=(max_shift, 0, 1),
+        max_tail_shift=(max_tail_shift, 0, 1),
+        max_dependence_shift=(max_dependence_shift, 0, 2),
+        max_label_shift=(max_label_shift, 0, 1),
+        max_prediction_shift=(max_prediction_shift, 0, 1),
+        max_two_sample_auc=(max_two_sample_auc, 0.5, 1),
+    )
+    if (slices or time_column) and max_shift is None:
+        raise CheckError("drift: slices and time_column say where a shift is: declare max_shift with them")
+    data, levels = subject.data, subject.levels
     role = "current" if "current" in data.tables else "test"
-    measurements: list[Measurement] = []
-    rows: list[tuple[Cell, ...]] = []
-    bounds = {
-        "max_shift": max_shift,
-        "max_label_shift": max_label_shift,
-        "max_prediction_shift": max_prediction_shift,
-    }
-    for parameter, value in bounds.items():
-        if value is not None and not 0 <= value < 1:
-            raise CheckError(f"{parameter}={value:g} is not a distance from 0 to below 1")
-
-    def measure(comparisons: Iterable[Comparison], metric: str, bound: str) -> None:
-        found, listed = _measure(list(comparisons), metric, bound, role, subject.levels)
-        measurements.extend(found)
-        rows.extend(listed)
-
-    if max_shift is not None:
-        names = dict.fromkeys(columns or data.feature_names)
-        compared = (c for name in names for c in compare_column(data, name, role))
-        measure(compared, "shift", "max_shift")
+    roles = ("train", role)
+    report = _Report()
+    of_columns = (max_shift, max_tail_shift, max_dependence_shift, max_two_sample_auc)
+    if any(bound is not None for bound in of_columns) or multivariate == "mmd":
+        names = [n for n in dict.fromkeys(columns or data.feature_names) if n != time_column]
+        pairs_needed = max_dependence_shift is not None or max_two_sample_auc is not None
+        found = _compare_columns(subject, names, slices, role, pairs_needed or multivariate == "mmd")
+        if max_shift is not None:
+            beside = sum(compared(members) for members in found.slices.values())
+            judged = shifts(found.comparisons, "shift", "max_shift", levels, beside)
+            report.add(judged)
+            each = levels.split(compared(found.comparisons) + beside)
+            report.measurements += [
+                worst_of(members, group, "shift", "max_shift", each)
+                for group, members in found.slices.items()
+            ]
+            worst = _worst_columns(judged)
+            report.explain(subject, worst, role)
+            if time_column:
+                report.draw(*windows(subject, time_column, worst, role, max_shift))
+        if max_tail_shift is not None:
+            report.measurements += extremes(found.comparisons, "max_tail_shift", levels, role)
+        report.relate(found.variables, roles, subject, max_dependence_shift, max_two_sample_auc, multivariate)
     if max_label_shift is not None:
-        measure([compare_labels(data, role)], "label_shift", "max_label_shift")
+        report.add(shifts([compare_labels(data, role)], "label_shift", "max_label_shift", levels))
     if max_prediction_shift is not None:
-        measure(compare_predictions(subject, role), "prediction_shift", "max_prediction_shift")
+        predictions = compare_predictions(subject, role)
+        report.add(shifts(predictions, "prediction_shift", "max_prediction_shift", levels))
+    if max_quality_drop is not None:
+        report.measurements.append(quality_drop(subject, metric, levels))
     return Findings(
-        measurements=tuple(measurements),
-        tables=(_table(rows, subject.levels.fail),) if rows else (),
+        measurements=tuple(report.measurements),
+        tables=(*((table(report.judged, "train", levels.fail),) if report.judged else ()), *report.tables),
+        charts=tuple(report.charts),
         assumptions={
             "reference": f"the train table, {len(data.tables['train']):,} rows",
             "current": f"the {role} table, {len(data.tables[role]):,} rows",
@@ -86,115 +126,133 @@ def drift(
             "predictions": "scores of the release artifact; on rows it was trained on they can be more "
             "extreme than on new ones",
         },
-        not_covered=(
-            "dependence between columns: each column is compared for itself",
-            "tails: a fault in 1% of the rows moves these distances by 0.01 at most (see data_quality)",
-            "slices: a shift within one group of rows only is diluted by the other rows",
+        not_covered=tuple(
+            text
+            for text in (
+                ""
+                if max_dependence_shift is not None
+                else "dependence between columns: declare max_dependence_shift",
+                "" if max_tail_shift is not None else "tails of columns: declare max_tail_shift",
+                f"{time_column}: new rows are newer than old ones" if time_column else "",
+                ""
+                if slices
+                else "slices: a shift within one group of rows is diluted by the others; name slices=[...]",
+                *report.notes,
+            )
+            if text
         ),
     )
 
 
-def _measure(
-    comparisons: list[Comparison], metric: str, bound: str, role: str, levels: Levels
-) -> tuple[list[Measurement], list[tuple[Cell, ...]]]:
-    """Return the measurements of one family, worst first, and their rows for the table."""
-    family = sum(not c.problem for c in comparisons)
-    tails = levels.split(family).tails("<=")
-    tests = _test(comparisons, levels.fail)
-    found: list[tuple[float, Measurement, tuple[Cell, ...]]] = []
-    for c, test in zip(comparisons, tests, strict=True):
-        n = min(len(c.reference), len(c.current))
-        if c.problem:
-            m = Measurement(
-                metric=metric,
-                value=None,
-                unit="",
-                n=n,
-                interval=None,
-                method=_METHODS[c.kind],
-                grade=Grade.MISSING,
-                scope=c.scope,
-                bound=bound,
-                detail=c.problem,
-            )
-            found.append((2.0, m, (c.scope, c.kind, None, None, None, None, c.problem)))
-            continue
-        if c.kind == "numeric":
-            value, (low, high) = kolmogorov_smirnov_interval(c.reference, c.current, tails)
-            _require_agreement(c.scope, value, test)
-        else:
-            value, (low, high) = total_variation_interval(c.counts(c.reference), c.counts(c.current), tails)
-        p = None if test is None else min(1.0, test[0] * family)
-        m = Measurement(
-            metric=metric,
-            value=value,
-            unit="",
-            n=n,
-            interval=Interval(low=low, high=high, confidence=tails.confidence),
-            method=_METHODS[c.kind],
-            scope=c.scope,
-            bound=bound,
-            detail=c.what_moved(role),
-        )
-        drifted = "not tested" if p is None else "yes" if p < levels.fail else "no"
-        shown = tuple(round(v, 4) for v in (value, low, high))
-        found.append((value, m, (c.scope, c.kind, *shown, None if p is None else float(f"{p:.3g}"), drifted)))
-    found.sort(key=lambda item: -item[0])
-    return [m for _, m, _ in found], [row for _, _, row in found]
+@dataclass(slots=True, eq=False)
+class _Found:
+    """What was found column by column; none of the columns is kept."""
+
+    comparisons: list[Comparison]
+    slices: dict[str, list[Comparison]]
+    variables: Variables
 
 
-_METHODS = {
-    "numeric": "Kolmogorov-Smirnov distance of the values that are present; simultaneous interval",
-    "categorical": "total variation distance of the categories; simultaneous interval",
-    "not compared": "none: one of the two samples is empty",
-}
-
-
-def _test(comparisons: list[Comparison], level: float) -> list[tuple[float, float] | None]:
-    """Return the p-value and the statistic that alibi-detect finds for every comparison it can test."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the libraries below warn of their own deprecations
+def _compare_columns(
+    subject: Subject, names: Sequence[str], slices: Sequence[str], role: str, with_pairs: bool
+) -> _Found:
+    """Return all comparisons; each column is read and sorted once, and then let go."""
+    tables = {table: subject.data.tables[table] for table in ("train", role)}
+    roles = ("train", role)
+    rows = sample_rows((len(tables["train"]), len(tables[role])), subject.seed)
+    groups = Slices(subject.data, slices, role)
+    found = _Found([], {}, Variables(rows, subject.seed))
+    for name in names:
         try:
-            from alibi_detect.cd import TabularDrift
-        except ImportError:
-            raise MissingExtra("alibi-detect", "drift") from None
-        # It takes one matrix; columns with missing values have fewer rows, so each shape is a matrix.
-        shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for i, c in enumerate(comparisons):
-            work = len(c.categories) * (len(c.reference) + len(c.current))
-            if not c.problem and work <= LARGEST_CONTINGENCY_WORK:
-                shapes[len(c.reference), len(c.current)].append(i)
-        results: list[tuple[float, float] | None] = [None] * len(comparisons)
-        for members in shapes.values():
-            chosen = [comparisons[i] for i in members]
-            codes: dict[int, int | None] = {
-                j: len(c.categories) for j, c in enumerate(chosen) if c.kind == "categorical"
-            }
-            detector = TabularDrift(
-                np.stack([c.reference for c in chosen], axis=1), p_val=level, categories_per_feature=codes
+            pair = read_pair(name, tables)
+        except Unreadable as problem:
+            found.comparisons.append(not_compared(f"column {name}", str(problem)))
+            found.variables.unreadable.append(name)
+            continue
+        found.comparisons += compare(pair, roles, subject.seed)
+        for group, comparison in groups.compare(pair, roles):
+            found.slices.setdefault(group, []).append(comparison)
+        if with_pairs:
+            found.variables.add(pair)
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class _Report:
+    """The facts as they come in, in the order in which they are shown."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, judged: Sequence[Judged]) -> None:
+        """Take in a family, worst first, and draw its worst members."""
+        self.measurements += [j.measurement for j in judged]
+        self.judged += judged
+        sketches = [j.comparison.sketch for j in judged if j.measurement.value is not None]
+        self.charts += [s for s in sketches if s is not None][:DRAWN]
+
+    def draw(self, chart: Chart, shown: Table) -> None:
+        """Take in a chart with its table."""
+        self.charts.append(chart)
+        self.tables.append(shown)
+
+    def explain(self, subject: Subject, worst: Sequence[str], role: str) -> None:
+        """Say what the drift of the worst columns does to the model, where it can be asked."""
+        if subject.data.prediction is not None:
+            self.notes.append(
+                "what the drift does to the model: its scores are a column and cannot be asked for"
             )
-            p_values, statistics = detector.score(np.stack([c.current for c in chosen], axis=1))
-            for i, p, statistic in zip(members, p_values, statistics, strict=True):
-                results[i] = float(p), float(statistic)
-    return results
+            return
+        try:
+            shown = attribution(subject, worst[:WORST], role)
+        except CheckError as problem:
+            self.notes.append(f"what the drift does to the model: {problem}")
+            return
+        if shown is not None:
+            self.tables.append(shown)
+
+    def relate(
+        self,
+        variables: Variables,
+        roles: tuple[str, str],
+        subject: Subject,
+        max_dependence_shift: float | None,
+        max_two_sample_auc: float | None,
+        multivariate: str,
+    ) -> None:
+        """Compare all columns together, as far as that was asked for."""
+        if max_dependence_shift is not None:
+            found, shown = dependence(variables, "max_dependence_shift", subject.levels, roles)
+            self.measurements += found
+            self.tables += [] if shown is None else [shown]
+        if max_two_sample_auc is not None:
+            bound = "max_two_sample_auc"
+            self.measurements.append(classifier_auc(variables, bound, subject.levels))
+            if variables.unreadable:
+                reason = f"columns that could not be read: {', '.join(variables.unreadable)}"
+                self.measurements.append(missing("two_sample_auc", "all columns", bound, reason, 0, "none"))
+        if multivariate == "mmd":
+            self.measurements.append(kernel_distance(variables))
+        if variables.left_out:
+            self.notes.append(f"dependence of {', '.join(variables.left_out)}")
 
 
-def _require_agreement(scope: str, distance: float, test: tuple[float, float] | None) -> None:
-    # alibi-detect keeps its statistics in 32 bits.
-    if test is not None and abs(distance - test[1]) > 1e-6:
-        raise CheckError(
-            f"{scope}: two computations of one Kolmogorov-Smirnov distance disagree ({distance:.7f} here, "
-            f"{test[1]:.7f} in alibi-detect): neither can be trusted, report this"
-        )
+def _worst_columns(judged: Sequence[Judged]) -> list[str]:
+    """Return the columns that were compared, the one that moved most first."""
+    compared_ones = (j.comparison for j in judged if j.measurement.value is not None)
+    return list(dict.fromkeys(c.column for c in compared_ones if c.column))
 
 
-def _table(rows: list[tuple[Cell, ...]], level: float) -> Table:
-    return Table(
-        title="Shift against the training table",
-        columns=("what", "kind", "effect", "low", "high", "corrected p", "drifted"),
-        rows=tuple(rows),
-        note="effect: Kolmogorov-Smirnov distance (numeric) or total variation (categorical) with its "
-        "simultaneous interval, which the bound is compared with. corrected p: alibi-detect TabularDrift "
-        f"(KS or chi-squared), Bonferroni over the family; drifted: corrected p below {level:.3g}. With many "
-        "rows a negligible effect is detected, too",
-    )
+def _require_in_range(**bounds: tuple[float | None, float, float]) -> None:
+    """Refuse bounds that pass anything or nothing.
+
+    Raises:
+        CheckError: with the range.
+    """
+    for name, (value, least, most) in bounds.items():
+        if value is not None and not (np.isfinite(value) and least <= value < most):
+            kind = "a distance" if most == 1 and least == 0 else "a value"
+            raise CheckError(f"{name}={value:g} is not {kind} from {least:g} to below {most:g}")

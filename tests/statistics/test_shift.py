@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp, norm
+from scipy.stats import ks_2samp, norm, wasserstein_distance
 
 from pytest_mlgate.levels import Tails
 from pytest_mlgate.statistics import kolmogorov_smirnov_interval, total_variation_interval
+from pytest_mlgate.statistics.shift import kolmogorov_smirnov
 
 TAILS = Tails(lower=0.025, upper=0.025)
 REPEATS = 800
@@ -113,6 +114,49 @@ def test_total_variation_is_half_the_sum_of_absolute_differences(pairs):
     assert 0 <= low <= distance + 1e-12
     assert distance <= high + 1e-12
     assert low < high
+
+
+@pytest.mark.parametrize("categories", [3, 10, 50, 300])
+@pytest.mark.parametrize("rows", [(200, 100), (2000, 2000)])
+def test_many_categories_do_not_raise_the_lower_end(categories, rows):
+    """Chance alone keeps many categories apart; the lower end lies above the truth as seldom as allowed."""
+    rng = np.random.default_rng(9)
+    even = np.full(categories, 1 / categories)
+    zipf = 1 / np.arange(1, categories + 1)
+    zipf /= zipf.sum()
+    gained = np.append(0.9 * zipf, 0.1)
+    for first, second in ((even, even), (zipf, even), (np.append(zipf, 0), gained)):
+        truth = np.abs(first - second).sum() / 2
+        ends = [
+            total_variation_interval(rng.multinomial(rows[0], first), rng.multinomial(rows[1], second), TAILS)
+            for _ in range(300)
+        ]
+        assert np.mean([low > truth + 1e-12 for _, (low, _) in ends]) <= 0.05
+
+
+def test_a_gap_of_fifteen_hundredths_is_told_from_one_of_ten_at_five_thousand_rows():
+    """With the error of one of 25 columns, 0.15 lies above 0.10 in nearly all samples, spread or not."""
+    rng = np.random.default_rng(10)
+    tails = Tails(lower=0.001, upper=0.025)
+    even = np.full(10, 0.1)
+    one = even + np.where(np.arange(10) == 0, 0.15, -0.15 / 9)
+    half = even + np.where(np.arange(10) < 5, 0.03, -0.03)
+    for moved in (one, half):
+        found = [
+            total_variation_interval(rng.multinomial(5000, even), rng.multinomial(5000, moved), tails)
+            for _ in range(300)
+        ]
+        assert np.mean([low > 0.10 for _, (low, _) in found]) >= 0.92
+
+
+def test_wasserstein_distance_is_that_of_scipy():
+    """The area between the distribution functions is scipy's Wasserstein distance."""
+    rng = np.random.default_rng(11)
+    first, second = np.sort(rng.normal(size=50)), np.sort(rng.poisson(2, 30).astype(float))
+    found = kolmogorov_smirnov(first, second)
+    assert found.wasserstein == pytest.approx(wasserstein_distance(first, second), abs=1e-12)
+    huge = np.array([-1.7e308, 1.7e308])
+    assert kolmogorov_smirnov(huge, huge[:1]).wasserstein is None
 
 
 def test_identical_samples_have_a_width():
