@@ -61,9 +61,8 @@ def suggestion(
     halves = rows[order][::2], rows[order][1::2]
     answered = np.zeros(len(labels), dtype=bool)
     for fitted, asked in (halves, halves[::-1]):
-        optimizer = ThresholdOptimizer(
-            estimator=_Scored(), constraints=constraint, prefit=True, predict_method="predict"
-        )
+        make: Any = ThresholdOptimizer  # its annotation lists the constraints that it takes
+        optimizer = make(estimator=_Scored(), constraints=constraint, prefit=True, predict_method="predict")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ from pytest_mlgate.statistics import (
     paired_difference_interval,
 )
 
-from ._answers import Answers, Floats, Rows, Undefined
+from ._answers import Answers, Rows, Undefined
 from ._influence import Estimate, Pull, influence_difference_interval, influence_interval
 
 Ends = tuple[float, tuple[float, float]]
@@ -208,5 +208,5 @@ def _macro_f1_pull(a: Answers) -> Pull:
     there = mass > 0
     each = np.divide(2.0 * hits, mass, out=np.zeros(classes), where=there)
     weight = np.divide(len(a), mass * there.sum(), out=np.zeros(classes), where=there)
-    pull: Floats = 2 * weight[a.truth] * right - (weight * each)[a.truth] - (weight * each)[a.chosen]
-    return float(each[there].mean()), pull
+    pull = 2 * weight[a.truth] * right - (weight * each)[a.truth] - (weight * each)[a.chosen]
+    return float(each[there].mean()), np.asarray(pull, np.float64)

@@ -205,7 +205,8 @@ class PhantomCanaries:
             owners = list(optimizer.params)
             for p in owners:
                 p.grad_sample = torch.zeros(len(rows), *p.shape, dtype=p.dtype, device=p.device)
-            phantom.grad_sample, phantom.summed_grad = rows, None
+            parameter: Any = phantom  # Opacus keeps both on the parameters themselves
+            parameter.grad_sample, parameter.summed_grad = rows, None
             groups.append({"params": [phantom]})
             try:
                 clip()
@@ -220,7 +221,8 @@ class PhantomCanaries:
                 noise()
             finally:
                 groups.pop()
-            seen.append(phantom.grad.detach().cpu().numpy())
+            noised: Any = phantom.grad
+            seen.append(noised.detach().cpu().numpy())
 
         def step_was_made(*_: Any) -> None:
             if seen:

@@ -115,8 +115,8 @@ def calibration_error_interval(
         raise ValueError("calibration is about probabilities, and some scores are not within 0 to 1")
     codes = equal_mass_bins(scores, most_bins)
     rows = np.bincount(codes).astype(np.float64)
-    happened = happened.astype(np.float64)
-    residuals = happened - scores
+    outcomes = happened.astype(np.float64)
+    residuals = outcomes - scores
     means = np.bincount(codes, residuals) / rows
     centred = residuals - means[codes]
     squares = centred * centred
@@ -124,7 +124,7 @@ def calibration_error_interval(
     thirds = np.bincount(codes, squares * centred) / rows
     weights = rows / n
     squared = float(np.sum(weights * (means**2 - variances / rows)))
-    positives = np.bincount(codes, happened)
+    positives = np.bincount(codes, outcomes)
     rates = (positives + _PSEUDO_ROWS) / (rows + 2 * _PSEUDO_ROWS)
     spread = _Spread.of(means, np.maximum(variances, rates * (1 - rates)), thirds, weights, rows)
     low, high = spread.limits(squared, tails)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: How far an axis goes beyond the outermost point, as a share of its span.
@@ -43,7 +44,7 @@ class Scale:
         return [(self.place(n * step), f"{n * step:{form}}") for n in numbers]
 
 
-def around(values: list[float], pixels: tuple[float, float]) -> Scale | None:
+def around(values: Sequence[float], pixels: tuple[float, float]) -> Scale | None:
     """Return the scale that holds all numbers, of either sign; `None` without any, or for too large ones.
 
     Numbers between 0 and 1 are taken for shares, whose axis does not go beyond.
