@@ -21,6 +21,8 @@ LARGEST_CHANGE_OF_PREDICTIVE_POWER = 0.5
 LARGEST_CONFLICTING_SHARE = 0.01
 
 _LONGEST_DETAIL = 300
+#: Amounts differ between rows that are alike, and new ones come with every row.
+_OF_CLASSES = {"ConflictingLabels", "NewLabelTrainTest"}
 
 LEFT_OUT = (
     "IdentifierLabelCorrelation, IndexTrainTestLeakage, DateTrainTestLeakageDuplicates and "
@@ -57,10 +59,10 @@ class _Kinds:
 
     categories: list[str]
     text_label: bool
-    classes: int
+    label_type: str
 
     @classmethod
-    def of(cls, tables: Mapping[str, Any], features: Sequence[str], label: str) -> _Kinds:
+    def of(cls, tables: Mapping[str, Any], features: Sequence[str], label: str, is_amount: bool) -> _Kinds:
         from pandas import concat
         from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
@@ -69,17 +71,21 @@ class _Kinds:
             return all(is_numeric_dtype(k) and not is_bool_dtype(k) for k in kinds)
 
         labels = concat([frame[label] for frame in tables.values()])
+        classes = "binary" if int(labels.nunique()) == 2 else "multiclass"
         return cls(
             categories=[c for c in features if not is_number(c)],
             text_label=not is_numeric_dtype(labels.dtype),
-            classes=int(labels.nunique()),
+            label_type="regression" if is_amount else classes,
         )
 
 
-def run(tables: Mapping[str, Any], features: Sequence[str], label: str) -> tuple[list[Outcome], list[str]]:
+def run(
+    tables: Mapping[str, Any], features: Sequence[str], label: str, is_amount: bool = False
+) -> tuple[list[Outcome], list[str]]:
     """Return the outcome of every condition, and in words what was left out.
 
-    `tables` are pandas frames by role: `test` and perhaps `train`.
+    `tables` are pandas frames by role: `test` and perhaps `train`. `is_amount`: the label is one of a
+    regression, so that conditions on classes are left out.
 
     Raises:
         MissingExtra: deepchecks is not installed.
@@ -88,7 +94,12 @@ def run(tables: Mapping[str, Any], features: Sequence[str], label: str) -> tuple
         checks, dataset = _load()
         single, pair = _single(checks), _pair(checks)
         left_out: list[str] = list(LEFT_OUT)
-        kinds = _Kinds.of(tables, features, label)
+        if is_amount:
+            of_classes = [c for c in (*single, *pair) if type(c).__name__ in _OF_CLASSES]
+            single = [c for c in single if c not in of_classes]
+            pair = [c for c in pair if c not in of_classes]
+            left_out.append(f"{_names(of_classes)} (deepchecks): the label is an amount")
+        kinds = _Kinds.of(tables, features, label, is_amount)
         if kinds.categories or kinds.text_label:
             single += _single_text(checks, label)
             pair += _pair_text(checks, label)
@@ -101,7 +112,7 @@ def run(tables: Mapping[str, Any], features: Sequence[str], label: str) -> tuple
                 label=label,
                 features=list(features),
                 cat_features=kinds.categories,
-                label_type="binary" if kinds.classes == 2 else "multiclass",
+                label_type=kinds.label_type,
             )
             for role, frame in tables.items()
         }

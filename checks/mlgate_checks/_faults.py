@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,25 +32,28 @@ class Count:
     table: str = ""
 
 
-def duplicates(tables: Tables, columns: list[str]) -> Iterator[Count]:
+#: One key per row, by table (see `row_keys`).
+Keys = Mapping[str, NDArray[np.uint64]]
+
+
+def duplicates(keys_of: Keys) -> Iterator[Count]:
     """Yield, for every table, the rows that repeat an earlier row of the same table."""
-    for role, keys in _row_keys(tables, columns).items():
+    for role, keys in keys_of.items():
         _, first = np.unique(keys, return_index=True)
         repeats = np.ones(len(keys), dtype=np.bool_)
         repeats[first] = False
-        yield Count(scope=f"{role} table", count=int(repeats.sum()), n=len(keys), detail=_rows(repeats))
+        yield Count(scope=f"{role} table", count=int(repeats.sum()), n=len(keys), detail=shown_rows(repeats))
 
 
-def leaked(tables: Tables, columns: list[str]) -> Iterator[Count]:
+def leaked(keys: Keys) -> Iterator[Count]:
     """Yield the rows of test that also occur in train."""
-    keys = _row_keys(tables, columns)
     rows = len(keys["test"])
     if "train" not in keys:
         why = "no training table was given: give Dataset(train=...) or [data] train"
         yield Count(scope="test rows in train", count=None, n=rows, detail=why)
         return
     found = np.isin(keys["test"], keys["train"])
-    yield Count(scope="test rows in train", count=int(found.sum()), n=rows, detail=_rows(found))
+    yield Count(scope="test rows in train", count=int(found.sum()), n=rows, detail=shown_rows(found))
 
 
 def missing(tables: Tables, columns: list[str]) -> Iterator[Count]:
@@ -109,28 +112,59 @@ def _count_extremes(scope: str, values: NDArray[np.float64], role: str) -> Count
     return Count(scope=scope, count=int(far.sum()), n=len(values), detail=detail, table=role)
 
 
-def _row_keys(tables: Tables, columns: list[str]) -> dict[str, NDArray[np.uint64]]:
+def row_keys(tables: Tables, columns: list[str]) -> dict[str, NDArray[np.uint64]]:
     """Return one 64-bit key per row; equal rows have equal keys in all tables, whatever their types."""
-    import pandas as pd
+    from pandas.api.types import is_numeric_dtype
 
-    keys = {}
-    for role, frame in tables.items():
-        comparable = {c: _comparable(frame[c], [t[c].dtype for t in tables.values()]) for c in columns}
-        hashed = pd.util.hash_pandas_object(pd.DataFrame(comparable), index=False)
-        keys[role] = np.asarray(hashed, dtype=np.uint64)
+    keys = {role: np.full(len(t), _STEP, np.uint64) for role, t in tables.items()}
+    for column in columns:
+        dtypes = [t[column].dtype for t in tables.values()]
+        if all(is_numeric_dtype(dtype) for dtype in dtypes):
+            narrow = any(str(dtype).lower() == "float32" for dtype in dtypes)
+            cells = {role: _bits(t[column], narrow) for role, t in tables.items()}
+        else:
+            cells = {role: _hashed_texts(t[column]) for role, t in tables.items()}
+        for role, key in keys.items():
+            mix(key, cells[role])
     return keys
 
 
-def _comparable(series: Any, dtypes: Iterable[Any]) -> Any:
-    """Return the column as 64-bit floats or text, the same for a value in all tables."""
-    from pandas.api.types import is_numeric_dtype
+def mix(keys: NDArray[np.uint64], cells: NDArray[np.uint64]) -> None:
+    """Take one more cell of every row into its key, in place (a round of the SplitMix64 generator)."""
+    keys ^= cells
+    keys ^= keys >> np.uint64(30)
+    keys *= _FIRST
+    keys ^= keys >> np.uint64(27)
+    keys *= _SECOND
+    keys += _STEP
 
-    if not all(is_numeric_dtype(dtype) for dtype in dtypes):
-        return series.astype(object).where(series.notna(), None).map(_text_of)
+
+_STEP, _FIRST, _SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _bits(series: Any, narrow: bool) -> NDArray[np.uint64]:
+    """Return numbers as 64-bit patterns, the same for a value in all tables; 0.0 and -0.0 are one value."""
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    if any(str(dtype).lower() == "float32" for dtype in dtypes):
+    if narrow:
         values = values.astype(np.float32).astype(np.float64)
-    return values + 0.0  # so that -0.0 and 0.0 are one value
+    values = values + 0.0
+    values[np.isnan(values)] = np.nan
+    return np.asarray(values.view(np.uint64))
+
+
+def _hashed_texts(series: Any) -> NDArray[np.uint64]:
+    """Return a key of every cell's text, each distinct value read once; one key for all missing ones."""
+    import pandas as pd
+
+    cells = series.astype(object).where(series.notna(), None)
+    try:
+        codes, values = pd.factorize(cells)
+        distinct = [*map(_text_of, values), None]
+    except TypeError:  # lists and tables are no keys
+        distinct = [*cells.map(_text_of), None]
+        codes = np.arange(len(cells))
+    texts = np.array(["\x00" if text is None else text for text in distinct], dtype=object)
+    return np.asarray(pd.util.hash_array(texts), np.uint64)[codes]
 
 
 def _text_of(value: Any) -> str | None:
@@ -144,7 +178,7 @@ def _text_of(value: Any) -> str | None:
         return text
 
 
-def _rows(chosen: NDArray[np.bool_]) -> str:
+def shown_rows(chosen: NDArray[np.bool_]) -> str:
     """Return the positions of the first rows that were chosen, for a person to look them up."""
     positions = np.flatnonzero(chosen)[:5].tolist()
     return f"first at row {', '.join(map(str, positions))} (counted from 0)" if positions else ""
